@@ -1,0 +1,325 @@
+"""The backward walk: from a result back to the leaves, summing every gradient on the way.
+
+Nodes are visited in descending order of their numbers (a heap holds those that have a gradient waiting), so a node runs
+when everything computed from it has run. There is no recursion. A gradient's first contribution is kept by reference,
+the second makes a new array, later ones add into that: an array borrowed from someone else is never written.
+"""
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from typing import Any, Callable
+
+import numpy as np
+
+from ..backend import namespace
+from ..errors import DTypeError, GraphError, ShapeError
+from ..tensor import Tensor, wrap
+from . import inplace
+from .modes import record, state
+from .node import Node, Parts
+
+
+def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None = None, create_graph: bool = False,
+             inputs: Any = None) -> None:
+    """Add the gradient of each leaf to its `.grad`: reverse accumulation of the vector-Jacobian product.
+
+    Args:
+        tensors: the tensor or tensors to differentiate.
+        grad_tensors: the gradient arriving at each, of its shape; 1 for a tensor with one element.
+        retain_graph: keep what the formulas need, so that backward can run again; `create_graph` by default.
+        create_graph: record the gradients themselves, for higher derivatives.
+        inputs: the tensors whose `.grad` is wanted; all leaves by default.
+
+    Raises:
+        GraphError: nothing to differentiate, or a graph that an earlier backward has freed.
+        ShapeError: a gradient whose shape is not its tensor's, or none for a tensor with several elements.
+
+    Example:
+        >>> import tinygrad_ed as tg
+        >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
+        >>> tg.autograd.backward((x ** 3).sum())
+        >>> x.grad
+        tensor([ 3., 12.])
+    """
+    roots = _sequence(tensors)
+    seeds = _seeds(roots, grad_tensors, create_graph)
+    wanted = None if inputs is None else _sequence(inputs)
+    if wanted is not None:
+        if not wanted:
+            raise GraphError("inputs is empty; leave it out to collect the gradients of all leaves")
+        _check_inputs(wanted)
+    found, owned = _walk(roots, seeds, wanted, create_graph if retain_graph is None else retain_graph, create_graph)
+    if wanted is None:
+        results = found.items()
+    else:
+        results = [(t, found[edge]) for t in wanted if (edge := _edge(t)) in found]
+    for tensor, gradient in results:
+        _accumulate(tensor, gradient, owned=_edge(tensor) in owned, create_graph=create_graph)
+
+
+def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None, create_graph: bool = False,
+         allow_unused: bool | None = None, is_grads_batched: bool = False, materialize_grads: bool = False) -> tuple:
+    """The gradients of outputs with respect to inputs, returned instead of accumulated.
+
+    Args:
+        outputs: the tensor or tensors to differentiate.
+        inputs: the tensor or tensors, leaves or not, to differentiate with respect to.
+        grad_outputs: the gradient arriving at each output; 1 for an output with one element.
+        retain_graph: keep the graph for another walk; `create_graph` by default.
+        create_graph: record the gradients themselves, for higher derivatives.
+        allow_unused: give None for an input that the outputs do not depend on, instead of an error.
+        is_grads_batched: grad_outputs carry a leading batch dimension; the gradients then do too.
+        materialize_grads: give zeros instead of None for unused inputs.
+
+    Returns:
+        A tuple with one gradient per input.
+
+    Raises:
+        GraphError: an unused input without allow_unused, an input that requires no grad, or a freed graph.
+
+    Example:
+        >>> import tinygrad_ed as tg
+        >>> x = tg.tensor(3.0, requires_grad=True)
+        >>> dx, = tg.autograd.grad(x ** 2, x, create_graph=True)
+        >>> tg.autograd.grad(dx, x)
+        (tensor(2.),)
+    """
+    roots, wanted = _sequence(outputs), _sequence(inputs)
+    if allow_unused is None:
+        allow_unused = materialize_grads
+    elif materialize_grads and not allow_unused:
+        raise ValueError("materialize_grads gives zeros for unused inputs, so allow_unused=False contradicts it")
+    if is_grads_batched:
+        return _batched_grad(roots, wanted, _sequence(grad_outputs), retain_graph, create_graph, allow_unused, materialize_grads)
+    seeds = _seeds(roots, grad_outputs, create_graph)
+    _check_inputs(wanted)
+    found, owned = _walk(roots, seeds, wanted, create_graph if retain_graph is None else retain_graph, create_graph)
+    results: list = []
+    for i, tensor in enumerate(wanted):
+        edge = _edge(tensor)
+        if edge in found:
+            gradient = found[edge]
+            first = all(_edge(before) is not edge for before in wanted[:i])
+            results.append(gradient if create_graph else wrap(_own(gradient, edge in owned and first)))
+        elif materialize_grads:
+            results.append(wrap(namespace(tensor._data).zeros(tensor.shape, tensor.dtype)))
+        elif allow_unused:
+            results.append(None)
+        else:
+            raise GraphError(f"input {i} of shape {tensor.shape} is not used in the graph of the outputs; pass allow_unused=True to get None for it")
+    return tuple(results)
+
+
+def _batched_grad(roots: list, wanted: list, batches: list, retain_graph: Any, create_graph: bool, *unused: bool) -> tuple:
+    from ..ops.join import stack
+    n = batches[0].shape[0]
+    rows = [grad(roots, wanted, [b[k] for b in batches], retain_graph or create_graph or k < n - 1, create_graph, *[unused[0], False, unused[1]])
+            for k in range(n)]
+    return tuple(None if column[0] is None else stack(column) for column in zip(*rows))
+
+
+def _sequence(tensors: Any) -> list:
+    tensors = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    for t in tensors:
+        if not isinstance(t, Tensor):
+            raise TypeError(f"expected tensors, got {type(t).__name__}")
+    return tensors
+
+
+def _edge(tensor: Tensor) -> Any:
+    tensor._refresh()
+    return tensor._node or tensor
+
+
+def _check_inputs(inputs: list) -> None:
+    for i, t in enumerate(inputs):
+        if not t.requires_grad:
+            raise GraphError(f"input {i} of shape {t.shape} does not require grad; write x.requires_grad_() before computing with it")
+
+
+def _seeds(roots: list, gradients: Any, create_graph: bool) -> list:
+    """The gradient arriving at each root: a Tensor with create_graph, an array otherwise."""
+    gradients = [gradients] * len(roots) if gradients is None else [gradients] if isinstance(gradients, Tensor) else list(gradients)
+    if len(gradients) != len(roots):
+        raise GraphError(f"{len(roots)} tensors to differentiate, and {len(gradients)} gradients for them")
+    seeds = []
+    for root, g in zip(roots, gradients):
+        if not root.requires_grad:
+            raise GraphError("this tensor does not require grad and was not computed from one that does (or under no_grad); "
+                             "write x.requires_grad_() before computing with x")
+        if g is None:
+            if root._data.size != 1:
+                raise GraphError(f"a gradient is made up only for one element, this tensor has shape {root.shape}; "
+                                 f"write y.sum().backward() or y.backward(gradient)")
+            g = wrap(namespace(root._data).ones(root.shape, root.dtype))
+        elif not isinstance(g, Tensor):
+            raise TypeError(f"a gradient is a Tensor, got {type(g).__name__}; write tinygrad_ed.tensor(gradient)")
+        if g.shape != root.shape:
+            raise ShapeError(f"the gradient has shape {g.shape}, the tensor it belongs to {root.shape}")
+        if g.dtype != root.dtype:
+            g = g.to(dtype=root.dtype)
+        seeds.append(g if create_graph else g._data)
+    return seeds
+
+
+def _walk(roots: list, seeds: list, wanted: list | None, retain_graph: bool, create_graph: bool) -> tuple[dict, set]:
+    """Carry the seeds back. Returns the gradients of the wanted edges (all leaves if None), and which of them are owned."""
+    table: dict = {}                  # edge -> its gradient so far
+    owned: set = set()                # edges whose array was made here and may be written
+    found: dict = {}                  # the results
+    heap: list = []                   # (-number, node) for every node in the table
+    targets = None if wanted is None else {_edge(t) for t in wanted}
+    needed = None if targets is None else _leading_to(targets, roots)
+    g: Any = None
+    revive = _revive if create_graph else None
+
+    def add(edge: Any, d: Any) -> None:
+        if needed is not None and edge not in needed:
+            return
+        before = table.get(edge)
+        if before is None:
+            table[edge] = d
+            if isinstance(edge, Node):
+                heappush(heap, (-edge.number, edge))
+            elif d is not g and d.base is None and not create_graph:
+                owned.add(edge)
+        elif edge in owned:
+            before += d
+            table[edge] = before          # a 0-d sum may be a NumPy scalar, which += does not change
+        else:
+            table[edge] = before + d
+            if not create_graph and type(d) is not Parts:
+                owned.add(edge)
+
+    recording = state.recording
+    record(create_graph)
+    node: Any = None
+    hand = _watched(add, lambda: node) if state.anomaly else add
+    try:
+        for root, g in zip(roots, seeds):
+            add(_edge(root), g)
+        while heap:
+            node = heappop(heap)[1]
+            g = table.pop(node)
+            if node.extras is not None:
+                g = _run_hooks(node.extras, g)
+            if targets is not None and node in targets:
+                found[node] = g
+                if not needed[node]:
+                    continue
+            if node.retains:
+                if node.saved is None:
+                    raise GraphError(f"backward through '{node.op}' a second time, after the first has freed what it saved; "
+                                     f"write y.backward(retain_graph=True) the first time, or compute y again")
+                if node.number < inplace.latest:
+                    inplace.check_saved(node)
+            owned.discard(node)
+            node.backward(g, hand, revive)
+            if node.retains and not retain_graph:
+                node.saved = None
+        for leaf, g in table.items():
+            if leaf._extras is not None:
+                hooked = _run_hooks(leaf._extras, g)
+                if hooked is not g:
+                    g = hooked
+                    owned.discard(leaf)
+            found[leaf] = g
+    finally:
+        state.recording = recording
+    return found, owned
+
+
+def _leading_to(targets: set, roots: list) -> dict:
+    """The edges that lie on a way from the roots to a target, each with whether its own formulas are to run."""
+    reached, stack = set(), [_edge(root) for root in roots]
+    while stack:
+        edge = stack.pop()
+        if edge not in reached:
+            reached.add(edge)
+            if isinstance(edge, Node):
+                stack.extend(e for e in edge.edges if e is not None)
+    needed: dict = {edge: False for edge in targets if edge in reached}
+    for node in sorted((e for e in reached if isinstance(e, Node)), key=lambda node: node.number):
+        if any(edge in needed for edge in node.edges if edge is not None):
+            needed[node] = True
+    return needed
+
+
+def _revive(value: Any, edge: Any) -> Any:
+    """A saved array as the Tensor it was, so that formulas run on it are recorded."""
+    if not hasattr(value, "dtype"):
+        return value                                  # a Python number, None
+    if isinstance(edge, Tensor) and edge._data is value:
+        return edge
+    t = wrap(value)
+    if edge is not None:
+        t._requires_grad = True
+        if isinstance(edge, Node):
+            t._node = edge
+        else:                                         # a leaf whose data has been replaced since
+            from ..ops.convert import alias
+            t._node = alias(edge)._node
+    return t
+
+
+def _run_hooks(extras: Any, g: Any) -> Any:
+    for hook in list(extras.hooks.values()):
+        given = g if isinstance(g, Tensor) else wrap(g)
+        result = hook(given)
+        if result is not None:
+            if not isinstance(result, Tensor) or result.shape != given.shape:
+                raise ShapeError(f"a gradient hook returns None or a tensor of the gradient's shape {given.shape}, got "
+                                 f"{tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__}")
+            g = result if isinstance(g, Tensor) else result._data
+    for ref in extras.retainers:
+        tensor = ref()
+        if tensor is not None:
+            _accumulate(tensor, g, owned=False, create_graph=isinstance(g, Tensor))
+    return g
+
+
+def _own(gradient: Any, owned: bool) -> Any:
+    """The gradient as an array that nobody else holds."""
+    if isinstance(gradient, np.generic):
+        return np.asarray(gradient)
+    return gradient if owned else gradient.copy(order="C") if isinstance(gradient, np.ndarray) else gradient.copy()
+
+
+def _accumulate(tensor: Tensor, gradient: Any, owned: bool, create_graph: bool) -> None:
+    """tensor.grad += gradient."""
+    if gradient.shape != tensor.shape:
+        raise ShapeError(f"a formula gave a gradient of shape {gradient.shape} for a tensor of shape {tensor.shape}")
+    if gradient.dtype != tensor.dtype:
+        raise DTypeError(f"a formula gave a {gradient.dtype} gradient for a {tensor.dtype} tensor")
+    before = tensor._grad
+    if create_graph:
+        from ..ops.convert import clone
+        tensor._grad = clone(gradient) if before is None else before + gradient
+    elif before is None:
+        tensor._grad = wrap(_own(gradient, owned))
+    elif before.requires_grad:
+        tensor._grad = before + wrap(gradient)
+    else:
+        before._data += gradient
+        inplace.stamp(before._data)
+    if tensor._extras is not None:
+        for hook in list(tensor._extras.post_hooks.values()):
+            hook(tensor)
+
+
+def _watched(add: Callable, current: Callable[[], Node]) -> Callable:
+    """add() with a check of every gradient that a node hands on."""
+    def watched(edge: Any, d: Any) -> None:
+        node = current()
+        if node is not None and state.check_nan and not isinstance(d, dict):
+            array = d._data if isinstance(d, Tensor) else d
+            xp = namespace(array)
+            bad = ~xp.isfinite(array)
+            if bad.any():
+                where = tuple(int(i[0]) for i in xp.nonzero(xp.atleast_1d(bad)))[:array.ndim]
+                argument = next((i for i, e in enumerate(node.edges) if e is edge), "?")
+                site = node.extras.site if node.extras is not None and node.extras.site else "somewhere outside detect_anomaly"
+                raise GraphError(f"the gradient of '{node.op}' with respect to its argument {argument} is {array[where]} at index {where} "
+                                 f"(shape {array.shape}); the forward call: {site}")
+        add(edge, d)
+    return watched

@@ -1,0 +1,472 @@
+"""How an operation is declared: its forward expression, and a derivative formula for each differentiable argument.
+
+    mul = op("mul", lambda a, b: a * b, a=lambda g, b: g * b, b=lambda g, a: g * a)
+
+A formula's own parameter names say what it needs: `g` is the gradient of the output, `y` the output, an argument's name
+its array, `<argument>_shape` its shape, an option's name the option. Only what a formula names is kept alive, and only
+if that formula will run. The same formulas run on arrays in a plain backward and on Tensors with create_graph=True,
+which gives every higher derivative.
+
+The declaration is compiled at its first use into straight-line code, as dataclasses are at import, so it costs nothing at
+run time: set `TINYGRAD_ED_SHOW_OPS=1` to see what an op becomes.
+"""
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+import traceback
+from types import FunctionType
+from typing import Any, Callable, Sequence
+
+import numpy as np
+
+from .. import dtypes
+from ..backend import device_of, is_array, namespace
+from ..errors import DeviceError, DTypeError, ShapeError
+from ..tensor import Tensor, wrap
+from .inplace import View
+from .modes import state
+from .node import Extras, Node, next_number, output_node
+
+# A public function's parameters have PyTorch's names, its formulas the textbook's.
+PUBLIC_NAMES = {"x": "input", "a": "input", "b": "other"}
+
+
+def op(name: str, forward: Callable, *, promote: Sequence[str] = (), to_float: bool = False, match: Sequence[str] = (),
+       broadcast: bool = False, view: bool = False, outputs: bool = False, aux: Sequence[str] = (),
+       composed: Callable | None = None, gradients: Callable | None = None, doc: str = "", **formulas: Callable) -> Callable:
+    """Declare an operation.
+
+    Args:
+        name: what errors and `grad_fn` call it.
+        forward: computes it on arrays. Its positional parameters are the array arguments (or `*xs`), its keyword-only
+            ones the options; a first parameter `xp` receives the array module.
+        promote: arguments that are first converted to their common dtype, as PyTorch promotes.
+        to_float: integers and booleans are first converted to the default floating point dtype.
+        match: arguments that must already have one dtype.
+        broadcast: arguments may broadcast; the engine sums their gradients back to their shapes.
+        view: the result may share memory with the first argument.
+        outputs: forward returns a tuple of arrays, and `g` and `y` are tuples in the formulas.
+        aux: names of further arrays that forward returns after the output, for formulas to name.
+        composed: the same mathematics in plain ops; create_graph=True goes through it, so formulas need only arrays.
+        gradients: one formula for all arguments, returning a gradient (or None) for each; may name `needs`, a tuple
+            of booleans.
+        doc: the docstring.
+        formulas: argument=formula.
+
+    Returns:
+        The operation: on Tensors it records, on arrays alone it just computes.
+    """
+    declaration = locals()
+    scope: dict[str, Any] = {"compile_op": lambda: _compile(function, scope, **declaration)}
+    function = FunctionType(_first_call.__code__, scope, name)
+    function.__kwdefaults__ = {}
+    function.__qualname__, function.__module__ = name, sys._getframe(1).f_globals["__name__"]
+    function.__doc__ = doc or f"The primitive `{name}`."
+    scope["call"] = function
+    return function
+
+
+def _first_call(*args: Any, **kwargs: Any) -> Any:
+    """What an op is until its first call: it compiles itself, becomes the compiled code, and runs that."""
+    compile_op()                                      # type: ignore[name-defined]  # noqa: F821  (in the op's scope)
+    return call(*args, **kwargs)                      # type: ignore[name-defined]  # noqa: F821
+
+
+def _compile(function: FunctionType, scope: dict, *, name: str, forward: Callable, formulas: dict, composed: Callable | None,
+             gradients: Callable | None, **options: Any) -> None:
+    """Turn a declaration into the code of its function and of its node's `backward`."""
+    plan = _Plan(name, forward, formulas, gradients, composed is not None, **options)
+    scope.update({"d_" + argument: formula for argument, formula in formulas.items()})
+    scope.update(
+        Tensor=Tensor, ndarray=np.ndarray, np=np, new=object.__new__, number=next_number, state=state, forward=forward,
+        namespace=namespace, as_array=_as_array, explain=explain, promoted=_promoted, floated=_floated, agree=_agree,
+        matched=_matched, WEAK=_WEAK, constants=_constants, constant=_constant, View=View, output_node=output_node, trace=_trace,
+        unbroadcast=unbroadcast, whole=_whole, revive_outputs=_revive_outputs, through_composed=_through_composed,
+        composed=composed, gradients=gradients, wrap=wrap)
+    title = "".join(part.capitalize() for part in name.strip("_").split("_")) + "Backward"
+    node = scope["OpNode"] = type(title, (Node,), {"__slots__": (), "op": name, "retains": bool(plan.saved_arrays)})
+    compiled: dict[str, Any] = {}
+    if plan.differentiable:
+        exec(compile(_show(plan.backward_source()), f"<backward of {name}>", "exec"), scope, compiled)
+        node.backward = compiled["backward"]          # type: ignore[method-assign]
+    exec(compile(_show(plan.call_source()), f"<{name}>", "exec"), scope, compiled)
+    function.__kwdefaults__ = compiled["call"].__kwdefaults__
+    function.__defaults__ = compiled["call"].__defaults__
+    function.__code__ = compiled["call"].__code__
+
+
+class _Plan:
+    """What one op keeps, and the source of its two functions."""
+
+    def __init__(self, name: str, forward: Callable, formulas: dict, gradients: Callable | None, composed: bool, *,
+                 promote: Sequence[str], to_float: bool, match: Sequence[str], broadcast: bool, view: bool, outputs: bool,
+                 aux: Sequence[str], doc: str):
+        parameters = list(inspect.signature(forward).parameters.values())
+        self.takes_xp = bool(parameters) and parameters[0].name == "xp"
+        parameters = parameters[self.takes_xp:]
+        self.name = name
+        self.variadic = any(q.kind is q.VAR_POSITIONAL for q in parameters)
+        self.arrays = [q.name for q in parameters if q.kind in (q.POSITIONAL_OR_KEYWORD, q.VAR_POSITIONAL)]
+        self.options = [q.name for q in parameters if q.kind is q.KEYWORD_ONLY]
+        self.parameters = [q.replace(name=PUBLIC_NAMES.get(q.name, q.name)) for q in parameters]
+        self.promote, self.match, self.to_float, self.broadcast = list(promote), list(match), to_float, broadcast
+        self.view, self.outputs, self.aux, self.composed = view, outputs, list(aux), composed
+        self.needs = {a: list(inspect.signature(f).parameters)[1:] for a, f in formulas.items()}
+        self.joint = None if gradients is None else list(inspect.signature(gradients).parameters)[1:]
+        self.differentiable = bool(formulas) or gradients is not None
+        self.plan()
+
+    def plan(self) -> None:
+        """Read from the formulas' parameter names what must be saved, and for whose sake."""
+        wanted: dict[str, list[str]] = {}             # what is saved -> the arguments whose formulas need it
+        for argument, names in ({a: self.joint for a in self.arrays} if self.joint is not None else self.needs).items():
+            for n in names:
+                wanted.setdefault(n, []).append(argument)
+            if self.broadcast and not self.outputs:
+                wanted.setdefault(argument + "_shape", []).append(argument)
+        wanted.pop("needs", None)
+        if self.composed:
+            for n in (*self.arrays, *self.options):
+                wanted[n] = list(self.arrays)
+        if self.outputs and self.differentiable:
+            wanted["y_like"] = list(self.arrays)
+        self.wanted = wanted
+        self.saved_arrays = [n for n in wanted if n == "y" or n in self.arrays or n in self.aux]
+        known = {"y", "y_like", *self.arrays, *self.aux, *self.options, *(a + "_shape" for a in self.arrays)}
+        unknown = [n for n in wanted if n not in known]
+        if unknown:
+            raise TypeError(f"op {self.name!r}: a formula names {unknown}; it can name g, y, {sorted(known)}")
+
+    # -- the forward call --------------------------------------------------------------------------------------------
+
+    def call_source(self) -> list[str]:
+        """The function that users call."""
+        names = {a: PUBLIC_NAMES.get(a, a) for a in self.arrays}
+        heads = []
+        for q in self.parameters:
+            if q.kind is q.KEYWORD_ONLY and not self.variadic and "*" not in heads:
+                heads.append("*")
+            star = "*" if q.kind is q.VAR_POSITIONAL else ""
+            heads.append(star + q.name + ("" if q.default is q.empty else f"={q.default!r}"))
+        options = "".join(f", {o}={o}" for o in self.options)
+        given = ", ".join(("*" if self.variadic else "") + names[a] for a in self.arrays)
+        again = f"call(*{{}}{options})"
+        lines = [f"def call({', '.join(heads)}):"]
+        for a in self.arrays:
+            lines += self._lift_many(a, names[a]) if self.variadic else self._lift(a, names[a])
+        tensors = " or ".join("t_" + a for a in self.arrays)
+        raw = ", ".join(("*" if self.variadic else "") + "r_" + a for a in self.arrays)
+        xp = "xp, " if self.takes_xp else ""
+        if self.takes_xp:
+            first = self.arrays[0]
+            lines += [f"    xp = namespace({raw})" if self.variadic or len(self.arrays) > 1 else
+                      f"    xp = np if type(r_{first}) is ndarray else namespace(r_{first})"]
+        lines += [f"    if not ({tensors}):", f"        return forward({xp}{raw}{options})"]
+        lines += self._conversions(given, again)
+        target = "y" if not self.aux else ", ".join(["y", *self.aux])
+        lines += ["    try:", f"        {target} = forward({xp}{raw}{options})",
+                  "    except Exception as error:", f"        raise explain(error, {self.name!r}, ({given},)) from None"]
+        return lines + (self._wrap_many() if self.outputs else self._wrap_one())
+
+    def _lift(self, a: str, public: str) -> list[str]:
+        edge = [f"        if {public}._view is not None: {public}._view.refresh({public})",
+                f"        if {public}._requires_grad: e_{a} = {public}._node or {public}"] if self.differentiable else []
+        return ([f"    e_{a} = None"] if self.differentiable else []) + [
+            f"    if isinstance({public}, Tensor):", f"        t_{a} = True; r_{a} = {public}._data", *edge,
+            "    else:", f"        t_{a} = False; r_{a} = {public}"]
+
+    def _lift_many(self, a: str, public: str) -> list[str]:
+        return [f"    t_{a} = any([isinstance(t, Tensor) for t in {public}])",
+                f"    for t in {public}:", "        if isinstance(t, Tensor) and t._view is not None: t._view.refresh(t)",
+                f"    r_{a} = tuple([t._data if isinstance(t, Tensor) else t for t in {public}])",
+                f"    e_{a} = tuple([(t._node or t) if isinstance(t, Tensor) and t._requires_grad else None for t in {public}])"]
+
+    def _no_edge(self, arguments: Sequence[str]) -> str:
+        return " and ".join(f"e_{a} is None" for a in arguments) if self.differentiable else "True"
+
+    def _conversions(self, given: str, again: str) -> list[str]:
+        lines = []
+        publics = {a: PUBLIC_NAMES.get(a, a) for a in self.arrays}
+        flags = f"{self.promote!r}, {self.arrays!r}, {self.to_float}"
+        convert = f"return {again.format(f'promoted(({given},), {flags})')}"
+        if self.match:
+            pairs = ", ".join(f"r_{a}" for a in self.match)
+            lines += [f"    if not agree({pairs}): {again.format(f'matched({self.name!r}, ({given},))').join(['return ', ''])}"]
+        elif self.variadic and self.promote:
+            lines += [f"    if not agree(*r_{self.arrays[0]}): return {again.format(f'promoted({publics[self.arrays[0]]}, None, None, {self.to_float})')}"]
+        elif len(self.promote) == 2:
+            a, b = self.promote
+            lines += [f"    if t_{a} and t_{b}:",
+                      f"        if r_{a}.dtype is not r_{b}.dtype: {convert}",
+                      f"    elif t_{a}:",
+                      f"        if (e_{a} is None or type(r_{b}) is not float) and (r_{a}.dtype.kind, type(r_{b})) not in WEAK: {convert}"
+                      if self.differentiable else f"        if (r_{a}.dtype.kind, type(r_{b})) not in WEAK: {convert}",
+                      *self._constant(a, b),
+                      f"    elif t_{b}:",
+                      f"        if (r_{b}.dtype.kind, type(r_{a})) not in WEAK: {convert}",
+                      *self._constant(b, a),
+                      "    else:", f"        {convert}"] if self.promote == self.arrays else [
+                      f"    if not agree(r_{a}, r_{b}): {convert}"]
+        elif self.promote:
+            lines += [f"    if not agree({', '.join('r_' + a for a in self.promote)}): {convert}"]
+        if self.to_float and not self.variadic:
+            arguments = self.promote or self.arrays[:1]
+            test = " and ".join(f"(not t_{a} or r_{a}.dtype.kind != 'f')" for a in arguments)
+            lines += [f"    if {self._no_edge(arguments)} and {test}:",
+                      f"        return {again.format(f'floated(({given},), {[self.arrays.index(a) for a in arguments]})')}"]
+        return lines
+
+    def _constant(self, array: str, number: str) -> list[str]:
+        """A Python number as a 0-d array, which NumPy combines twice as fast; `**` is faster with the number itself."""
+        return [] if self.name == "pow" else [
+            f"        if type(r_{array}) is ndarray:",
+            f"            c = constants.get((r_{number}, r_{array}.dtype))",
+            f"            r_{number} = constant(r_{number}, r_{array}.dtype) if c is None else c"]
+
+    def _record(self) -> list[str]:
+        """The lines that make the node `n`."""
+        saved = []
+        for n, arguments in self.wanted.items():
+            value = ("y" if n == "y" else "tuple([(v.shape, v.dtype) for v in y])" if n == "y_like" else n if n in self.aux
+                     or n in self.options else f"r_{n}" if n in self.arrays else self._shape_of(n[:-len("_shape")]))
+            always = self.variadic or n in self.options or n == "y_like" or self.composed or set(arguments) >= set(self._possible())
+            kept = value if always else f"({value} if {' or '.join(f'e_{a} is not None' for a in arguments)} else None)"
+            saved.append(kept)
+        edges = f"e_{self.arrays[0]}" if self.variadic else f"({', '.join('e_' + a for a in self.arrays)},)"
+        return ["n = new(OpNode); n.number = number(); n.extras = None", f"n.edges = {edges}",
+                f"n.saved = ({''.join(s + ', ' for s in saved)})", "if recording is not True: trace(n)"]
+
+    def _shape_of(self, a: str) -> str:
+        if self.variadic:
+            return f"tuple([v.shape for v in r_{a}])"
+        return f"r_{a}.shape" if len(self.arrays) == 1 else f"(r_{a}.shape if t_{a} else ())"
+
+    def _possible(self) -> list[str]:
+        """The arguments that can have an edge."""
+        return self.arrays if self.joint is not None else [a for a in self.arrays if a in self.needs]
+
+    def _needed(self) -> str:
+        edges = (f"any([e is not None for e in e_{self.arrays[0]}])" if self.variadic else
+                 " or ".join(f"e_{a} is not None" for a in self._possible()))
+        return f"({edges}) and (recording := state.recording)"
+
+    def _wrap_one(self) -> list[str]:
+        lines = ["    if type(y) is not ndarray: y = as_array(y)",
+                 "    t = new(Tensor); t._data = y; t._grad = None; t._extras = None"]
+        if self.view:
+            lines += [*self._step(), "    t._view = View(input, step) if y.base is not None and (y.base is r_x or y.base is r_x.base) else None"]
+        else:
+            lines += ["    t._view = None"]
+        if self.differentiable:
+            lines += [f"    if {self._needed()}:", *("        " + line for line in self._record()),
+                      "        t._node = n; t._requires_grad = True", "        return t"]
+        return lines + ["    t._node = None; t._requires_grad = False", "    return t"]
+
+    def _step(self) -> list[str]:
+        options = ", ".join(f"{o}={o}" for o in self.options)
+        return [f"    step = lambda z, {options}: call(z, {options})" if options else "    step = call"]
+
+    def _wrap_many(self) -> list[str]:
+        lines = ["    y = tuple([as_array(v) for v in y])", "    ts = tuple([wrap(v) for v in y])"]
+        if self.view:
+            options = ", ".join(f"{o}={o}" for o in self.options)
+            lines += ["    for k, t in enumerate(ts):",
+                      "        if t._data.base is not None and (t._data.base is r_x or t._data.base is r_x.base):",
+                      f"            t._view = View(input, lambda z, k=k, {options}: call(z, {options})[k])"]
+        if self.differentiable:
+            lines += [f"    if {self._needed()}:", *("        " + line for line in self._record()),
+                      "        for k, t in enumerate(ts):",
+                      "            if t._data.dtype.kind == 'f': t._node = output_node(n, k); t._requires_grad = True"]
+        return lines + ["    return ts"]
+
+    # -- the backward call -------------------------------------------------------------------------------------------
+
+    def backward_source(self) -> list[str]:
+        """The method that the engine calls."""
+        edges = f"e_{self.arrays[0]}" if self.variadic else f"({', '.join('e_' + a for a in self.arrays)},)"
+        lines = ["def backward(n, g, add, revive):", f"    {edges} = n.edges"]
+        if self.wanted:
+            lines += [f"    ({', '.join(self.wanted)},) = n.saved"]
+        if self.outputs:
+            lines += ["    g = whole(g, y_like)"]
+        if self.composed:
+            inputs = f"{self.arrays[0]}" if self.variadic else f"({', '.join(self.arrays)},)"
+            options = ", ".join(f"{o!r}: {o}" for o in self.options)
+            lines += ["    if revive is not None:",
+                      f"        return through_composed(composed, {inputs}, n.edges, {{{options}}}, g, add, revive)"]
+        elif self.saved_arrays:
+            lines += ["    if revive is not None:"]
+            for n in self.saved_arrays:
+                if n == "y":
+                    lines += ["        y = revive_outputs(y, n, revive)" if self.outputs else "        y = revive(y, n)"]
+                elif self.variadic and n in self.arrays:
+                    lines += [f"        {n} = [revive(v, e) for v, e in zip({n}, e_{n})]"]
+                else:
+                    lines += [f"        {n} = revive({n}, {'None' if n in self.aux else 'e_' + n})"]
+        if self.joint is not None:
+            every = f"e_{self.arrays[0]}" if self.variadic else "n.edges"
+            if "needs" in self.joint:
+                lines += [f"    needs = tuple([e is not None for e in {every}])"]
+            lines += [f"    for e, d in zip({every}, gradients({', '.join(['g', *self.joint])})):",
+                      "        if e is not None and d is not None: add(e, d)"]
+            return lines
+        for a, names in self.needs.items():
+            lines += [f"    if e_{a} is not None:", f"        d = d_{a}({', '.join(['g', *names])})",
+                      f"        add(e_{a}, d if d.shape == {a}_shape else unbroadcast(d, {a}_shape))" if self.broadcast else
+                      f"        add(e_{a}, d)"]
+        return lines
+
+
+def _show(lines: list[str]) -> str:
+    source = "\n".join(lines)
+    if os.environ.get("TINYGRAD_ED_SHOW_OPS"):
+        print(source, end="\n\n")
+    return source
+
+
+# -- what the compiled code calls where it leaves the straight line ----------------------------------------------------
+
+# the kinds of array that a Python number of a type joins without changing the dtype
+_WEAK = {("f", float), ("f", int), ("f", bool), ("i", int), ("i", bool), ("u", int), ("u", bool), ("b", bool)}
+
+
+_constants: dict = {}                # (number, dtype) -> the number as a 0-d array
+
+
+def _constant(value: Any, dtype: np.dtype) -> np.ndarray:
+    array = np.array(value, dtype)
+    array.flags.writeable = False
+    if value == value and value != 0:    # NaN is never found again, and 0.0 is found for -0.0
+        if len(_constants) >= 4096:
+            _constants.clear()
+        _constants[value, dtype] = array
+    return array
+
+
+def _as_array(y: Any) -> Any:
+    return np.asarray(y) if isinstance(y, (np.generic, int, float)) else y
+
+
+def _agree(*operands: Any) -> bool:
+    """Whether operands combine as they are: arrays of one dtype, and Python numbers that do not change it."""
+    dtype = None
+    for x in operands:
+        if is_array(x):
+            if dtype is None:
+                dtype = x.dtype
+            elif x.dtype is not dtype:
+                return False
+    return dtype is not None and all(x is None or is_array(x) or (dtype.kind, type(x)) in _WEAK for x in operands)
+
+
+def _promoted(args: Sequence, names: Sequence[str] | None, order: Sequence[str] | None, to_float: bool) -> list:
+    """The arguments with those named converted to their common dtype; NumPy's numbers become Python's."""
+    chosen = range(len(args)) if names is None else [order.index(n) for n in names]     # type: ignore[union-attr]
+    args = [a.item() if isinstance(a, np.generic) else a for a in args]
+    common = dtypes.result_type(*[args[i] for i in chosen if args[i] is not None])
+    if to_float and common.kind != "f":
+        common = dtypes.get_default_dtype()
+    every_number = not any(isinstance(args[i], Tensor) or is_array(args[i]) for i in chosen)
+    for i in chosen:
+        x = args[i]
+        if is_array(x):
+            args[i] = wrap(x if x.dtype is common else x.astype(common))
+        elif isinstance(x, Tensor):
+            args[i] = _cast(x, common)
+        elif isinstance(x, (list, tuple)) or (every_number and x is not None) or (x is not None and (common.kind, type(x)) not in _WEAK):
+            args[i] = wrap(np.asarray(x, common))
+    return args
+
+
+def _floated(args: Sequence, positions: Sequence[int]) -> list:
+    args = list(args)
+    for i in positions:
+        if isinstance(args[i], Tensor):
+            args[i] = _cast(args[i], dtypes.get_default_dtype())
+    return args
+
+
+def _matched(name: str, args: Sequence) -> list:
+    args = [wrap(a) if is_array(a) else a for a in args]
+    found = [a for a in args if isinstance(a, Tensor)]
+    if len({a.dtype for a in found}) > 1 or len(found) < len(args):
+        kinds = ", ".join(_describe(a) for a in args)
+        raise DTypeError(f"{name} takes tensors of one dtype, got {kinds}; write x.to(other.dtype)")
+    return [_cast(a, dtypes.canonical(a.dtype)) for a in args]
+
+
+def _cast(x: Tensor, dtype: np.dtype) -> Tensor:
+    if x._data.dtype is dtype:
+        return x
+    from ..ops.convert import convert
+    return convert(x, dtype=dtype, device=x.device)
+
+
+def _trace(node: Node) -> None:
+    """Remember, with detect_anomaly, the user's line that made a node."""
+    package = os.path.dirname(os.path.dirname(__file__))
+    frames = [f for f in traceback.extract_stack() if not f.filename.startswith((package, "<"))]
+    node.extras = Extras()
+    if frames:
+        node.extras.site = f'{frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}'
+
+
+def _describe(x: Any) -> str:
+    if isinstance(x, Tensor):
+        return f"{x.dtype}{list(x.shape)}" + ("" if x.device.type == "cpu" else f" on {x.device}")
+    return f"{x.dtype} array {list(x.shape)}" if is_array(x) else repr(x) if isinstance(x, (int, float, bool)) else type(x).__name__
+
+
+def explain(error: Exception, name: str, args: Sequence) -> Exception:
+    """The error to raise where an operation's forward failed: what was computed, on which shapes, dtypes and devices."""
+    if isinstance(error, (ShapeError, DTypeError, DeviceError)):
+        return error
+    given = ", ".join(_describe(a) for a in args)
+    devices = {str(device_of(a._data)) for a in args if isinstance(a, Tensor)} | {"cpu" for a in args if isinstance(a, np.ndarray)}
+    if len(devices) > 1:
+        return DeviceError(f"{name}({given}): the tensors are on {' and '.join(sorted(devices))}; move one: x.to(other.device)")
+    if isinstance(error, TypeError):
+        return DTypeError(f"{name}({given}): {error}")
+    if isinstance(error, IndexError):                 # NumPy's AxisError among them
+        return IndexError(f"{name}({given}): {error}")
+    if isinstance(error, ValueError):
+        return ShapeError(f"{name}({given}): {error}")
+    return error
+
+
+def unbroadcast(g: Any, shape: tuple) -> Any:
+    """Sum g over the axes that broadcasting added or stretched, back to `shape`."""
+    from ..ops.broadcast import sum_to
+    return sum_to(g, shape=shape)
+
+
+def _whole(parts: dict, likes: Sequence[tuple]) -> list:
+    """The gradients of all outputs, with zeros for those that nothing was computed from."""
+    some = next(iter(parts.values()))
+    as_tensor = isinstance(some, Tensor)
+    xp = namespace(some._data if as_tensor else some)
+    zeros = lambda shape, dtype: wrap(xp.zeros(shape, dtype)) if as_tensor else xp.zeros(shape, dtype)
+    return [parts[k] if k in parts else zeros(*like) for k, like in enumerate(likes)]
+
+
+def _revive_outputs(ys: Sequence, node: Node, revive: Callable) -> list:
+    return [revive(y, output_node(node, k) if y.dtype.kind == "f" else None) for k, y in enumerate(ys)]
+
+
+def _through_composed(composed: Callable, arrays: Sequence, edges: Sequence, options: dict, g: Any, add: Callable, revive: Callable) -> None:
+    """The gradients of a fused op as a recorded computation: those of its composed twin.
+
+    Each input is an alias of what it was, so that the walk stops there even where one input was computed from another.
+    """
+    from ..ops.convert import alias
+    from .engine import grad
+    inputs = [alias(t) if isinstance(t := revive(x, e), Tensor) else t for x, e in zip(arrays, edges)]
+    y = composed(*inputs, **options)
+    wanted = [(x, e) for x, e in zip(inputs, edges) if e is not None]
+    outputs = [(v, d) for v, d in zip(y, g) if v.requires_grad] if isinstance(y, (tuple, list)) else [(y, g)]
+    found = grad([v for v, _ in outputs], [x for x, _ in wanted], [d for _, d in outputs], create_graph=True, allow_unused=True)
+    for (_, e), d in zip(wanted, found):
+        if d is not None:
+            add(e, d)

@@ -1,0 +1,135 @@
+"""The dtypes a tensor can have: NumPy's own, under PyTorch's names, and the rule by which two of them combine.
+
+The rule is PyTorch's. Among tensors of one kind (bool < integer < float) the wider dtype wins; across kinds the higher
+kind's dtype is kept as it is (int64 with float32 is float32, where NumPy alone would widen to float64). Python numbers
+and 0-d tensors are weak: they can raise the kind, never the width.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .errors import DTypeError
+
+float16 = half = np.dtype("float16")
+float32 = float = np.dtype("float32")
+float64 = double = np.dtype("float64")
+int8, int16, int32, int64, uint8 = (np.dtype(name) for name in ("int8", "int16", "int32", "int64", "uint8"))
+short, int, long = int16, int32, int64
+bool = np.dtype("bool")
+
+__all__ = ["float16", "half", "float32", "float", "float64", "double", "int8", "int16", "int32", "int64", "uint8", "short", "int", "long",
+           "bool", "set_default_dtype", "get_default_dtype", "result_type"]
+
+SUPPORTED = (float16, float32, float64, int8, int16, int32, int64, uint8, bool)
+_KINDS = {"b": 0, "i": 1, "u": 1, "f": 2}
+_default = float32
+
+
+def set_default_dtype(dtype: Any) -> None:
+    """Set the dtype of new floating point tensors, float32 at first.
+
+    Args:
+        dtype: float16, float32 or float64.
+
+    Raises:
+        DTypeError: not a floating point dtype.
+
+    Example:
+        >>> import tinygrad_ed as tg
+        >>> tg.set_default_dtype(tg.float64)
+        >>> tg.zeros(1).dtype
+        dtype('float64')
+        >>> tg.set_default_dtype(tg.float32)
+    """
+    global _default
+    dtype = canonical(dtype)
+    if dtype.kind != "f":
+        raise DTypeError(f"the default dtype is a floating point dtype, got {dtype}")
+    _default = dtype
+
+
+def get_default_dtype() -> np.dtype:
+    """The dtype of new floating point tensors.
+
+    Example:
+        >>> get_default_dtype()
+        dtype('float32')
+    """
+    return _default
+
+
+def canonical(dtype: Any) -> np.dtype:
+    """The one dtype object that stands for `dtype`, which may be a dtype, a NumPy type, a name or a Python type.
+
+    Raises:
+        DTypeError: a dtype that tensors do not have (complex, strings, objects, unsigned above 8 bits…).
+
+    Example:
+        >>> canonical("float32") is float32
+        True
+        >>> canonical(complex)
+        Traceback (most recent call last):
+            ...
+        tinygrad_ed.errors.DTypeError: tensors have no dtype complex128; they have float16, float32, float64, ...
+    """
+    if dtype is _PY_FLOAT:
+        return _default
+    found = np.dtype(dtype)
+    for known in SUPPORTED:
+        if found == known or (found.kind, found.itemsize) == (known.kind, known.itemsize):   # also other byte orders
+            return known
+    names = ", ".join(map(str, SUPPORTED))
+    hint = "; complex numbers are out of scope: keep the real and the imaginary part as two tensors" if found.kind == "c" else ""
+    raise DTypeError(f"tensors have no dtype {found}; they have {names}{hint}")
+
+
+_PY_FLOAT = type(0.5)
+
+
+def _kind(x: Any) -> Any:
+    if isinstance(x, (bool_type, np.bool_)):
+        return 0
+    return 1 if isinstance(x, (int_type, np.integer)) else 2
+
+
+bool_type, int_type = type(True), type(1)
+_WEAK_DTYPES = (bool, int64, None)     # what a Python bool, int and float become among themselves
+
+
+def result_type(*operands: Any) -> np.dtype:
+    """The dtype in which these tensors, arrays and Python numbers combine.
+
+    Args:
+        operands: tensors, arrays or Python numbers.
+
+    Returns:
+        The common dtype, by the rule at the top of this module.
+
+    Example:
+        >>> import tinygrad_ed as tg
+        >>> tg.result_type(tg.ones(2, dtype=tg.int64), tg.ones(2))
+        dtype('float32')
+        >>> tg.result_type(tg.ones(2, dtype=tg.int8), 2.5)
+        dtype('float32')
+    """
+    best: list[Any] = [None, None, None]          # of the tensors with dimensions, the 0-d tensors, the numbers
+    for x in operands:
+        dtype = getattr(x, "dtype", None)
+        if dtype is None or isinstance(x, np.generic):
+            group, dtype = 2, _WEAK_DTYPES[_kind(x)] or _default
+        else:
+            group = 0 if x.ndim else 1
+        best[group] = dtype if best[group] is None else _wider(best[group], dtype)
+    result = best[0]
+    for weaker in best[1:]:
+        if weaker is not None and (result is None or _KINDS[weaker.kind] > _KINDS[result.kind]):
+            result = weaker
+    return canonical(result)
+
+
+def _wider(a: np.dtype, b: np.dtype) -> np.dtype:
+    if _KINDS[a.kind] != _KINDS[b.kind]:
+        return max(a, b, key=lambda dtype: _KINDS[dtype.kind])
+    return np.promote_types(a, b)

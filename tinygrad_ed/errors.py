@@ -1,0 +1,28 @@
+"""The errors this package raises on purpose.
+
+Each is also the exception that PyTorch and NumPy users would have caught in its place, so ported code keeps working.
+"""
+
+
+class ShapeError(RuntimeError, ValueError):
+    """Shapes that do not fit together."""
+
+
+class DTypeError(RuntimeError, TypeError):
+    """A dtype that the operation is not defined for."""
+
+
+class DeviceError(RuntimeError):
+    """A device that is missing, or arrays on two devices in one operation."""
+
+
+class InPlaceError(RuntimeError):
+    """A write that would make a gradient wrong, or memory that cannot be written."""
+
+
+class GraphError(RuntimeError):
+    """A backward walk over a graph that is not there: nothing was recorded, or it has been freed."""
+
+
+class DimError(IndexError):
+    """A dimension number outside the tensor's dimensions."""

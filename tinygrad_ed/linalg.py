@@ -1,0 +1,1 @@
+"""Linear algebra, under PyTorch's names: `tinygrad_ed.linalg.inv`, `svd`, `solve`…"""

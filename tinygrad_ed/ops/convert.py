@@ -1,0 +1,70 @@
+"""Copies of a tensor: the same values under another dtype, on another device, or in memory of their own."""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..autograd.op import op
+from ..backend import device_of, to_device
+from ..tensor import Tensor
+
+__all__ = ["clone", "expand_as"]
+
+
+def _converted(x: Any, dtype: np.dtype, device: Any) -> Any:
+    moved = to_device(x, device)
+    return moved.astype(dtype) if moved is x or moved.dtype != dtype else moved
+
+
+alias = op("alias", lambda x: x, x=lambda g: g)
+clone = op("clone", lambda x: x.copy(), x=lambda g: g, doc="""A copy in memory of its own; the derivative passes through.
+
+Args:
+    input: a tensor of any shape.
+
+Returns:
+    A new tensor of the same shape, dtype and device.
+
+Example:
+    >>> import tinygrad_ed as tg
+    >>> tg.clone(tg.tensor([1.0, 2.0]))
+    tensor([1., 2.])
+""")
+_convert = op("convert", lambda x, *, dtype, device, x_dtype, x_device: _converted(x, dtype, device),
+              x=lambda g, x_dtype, x_device: convert(g, dtype=x_dtype, device=x_device))
+
+
+def convert(x: Any, *, dtype: np.dtype, device: Any) -> Any:
+    """x, a tensor or an array, in another dtype and on another device; always a copy."""
+    if dtype.kind != "f" and isinstance(x, Tensor):
+        x = x.detach()                                # integers carry no derivative
+    return _convert(x, dtype=dtype, device=device, x_dtype=x.dtype, x_device=x.device if isinstance(x, Tensor) else device_of(x))
+
+
+def expand_as(input: Tensor, other: Tensor) -> Tensor:
+    """The tensor broadcast to the shape of another, without a copy.
+
+    Args:
+        input: a tensor that broadcasts to the other's shape.
+        other: the tensor whose shape is wanted.
+
+    Returns:
+        A view of the other's shape.
+
+    Raises:
+        ShapeError: the shapes do not broadcast.
+
+    Example:
+        >>> import tinygrad_ed as tg
+        >>> expand_as(tg.tensor([1.0, 2.0]), tg.zeros(2, 2))
+        tensor([[1., 2.],
+                [1., 2.]])
+    """
+    from .broadcast import expand_to
+    return input if input.shape == other.shape else expand_to(input, shape=other.shape)
+
+
+CONVERSIONS = {"half": dtypes.float16, "float": dtypes.float32, "double": dtypes.float64, "char": dtypes.int8, "byte": dtypes.uint8,
+               "short": dtypes.int16, "int": dtypes.int32, "long": dtypes.int64, "bool": dtypes.bool}

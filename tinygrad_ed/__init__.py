@@ -1,4 +1,6 @@
 """tinygrad_ed: PyTorch's interface at NumPy's size, with every gradient proven."""
+import warnings as _warnings
+
 from . import autograd, backend, cuda, dtypes, linalg, ops
 from .autograd.engine import grad
 from .autograd.modes import *
@@ -19,5 +21,8 @@ from .ops.scan import *
 from .ops.shape import *
 from .ops.softmax import *
 from .tensor import Tensor
+
+# log(0) is -inf and 0/0 is NaN here as in PyTorch, without a warning; what NumPy says elsewhere is left alone.
+_warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"tinygrad_ed\.")
 
 globals().update({alias: function for alias, function in _functions().items() if alias in _ALIASES})

@@ -2,17 +2,21 @@
 
 Nodes are visited in descending order of their numbers (a heap holds those that have a gradient waiting), so a node runs
 when everything computed from it has run. There is no recursion. A gradient's first contribution is kept by reference,
-the second makes a new array, later ones add into that: an array borrowed from someone else is never written.
+the second makes a new array, later ones add into that: an array borrowed from someone else is never written. Nothing
+is added to any `.grad` before the whole walk has succeeded.
 """
 from __future__ import annotations
 
+import threading
+import warnings
 from heapq import heappop, heappush
+from sys import getrefcount
 from typing import Any, Callable
 
 import numpy as np
 
 from ..backend import namespace
-from ..errors import DTypeError, GraphError, ShapeError
+from ..errors import DeviceError, DTypeError, GraphError, ShapeError
 from ..tensor import Tensor, wrap
 from . import inplace
 from .modes import record, state
@@ -48,13 +52,17 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
         if not wanted:
             raise GraphError("inputs is empty; leave it out to collect the gradients of all leaves")
         _check_inputs(wanted)
-    found, owned = _walk(roots, seeds, wanted, create_graph if retain_graph is None else retain_graph, create_graph)
+    if create_graph:
+        warnings.warn("backward(create_graph=True) makes every .grad a part of the graph, which then refers to itself and is freed "
+                      "only by the garbage collector; use grad(..., create_graph=True), or set .grad to None after use", stacklevel=2)
+    found = walk(roots, seeds, wanted, create_graph if retain_graph is None else retain_graph, create_graph)
     if wanted is None:
-        results = found.items()
+        for leaf in found:
+            _accumulate(leaf, found, leaf)
     else:
-        results = [(t, found[edge]) for t in wanted if (edge := _edge(t)) in found]
-    for tensor, gradient in results:
-        _accumulate(tensor, gradient, owned=_edge(tensor) in owned, create_graph=create_graph)
+        for tensor in dict.fromkeys(wanted):
+            if (edge := edge_of(tensor)) in found:
+                _accumulate(tensor, found, edge)
 
 
 def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None, create_graph: bool = False,
@@ -93,14 +101,12 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
         return _batched_grad(roots, wanted, _sequence(grad_outputs), retain_graph, create_graph, allow_unused, materialize_grads)
     seeds = _seeds(roots, grad_outputs, create_graph)
     _check_inputs(wanted)
-    found, owned = _walk(roots, seeds, wanted, create_graph if retain_graph is None else retain_graph, create_graph)
+    found = walk(roots, seeds, wanted, create_graph if retain_graph is None else retain_graph, create_graph)
     results: list = []
     for i, tensor in enumerate(wanted):
-        edge = _edge(tensor)
+        edge = edge_of(tensor)
         if edge in found:
-            gradient = found[edge]
-            first = all(_edge(before) is not edge for before in wanted[:i])
-            results.append(gradient if create_graph else wrap(_own(gradient, edge in owned and first)))
+            results.append(_own(found, edge))
         elif materialize_grads:
             results.append(wrap(namespace(tensor._data).zeros(tensor.shape, tensor.dtype)))
         elif allow_unused:
@@ -113,6 +119,8 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
 def _batched_grad(roots: list, wanted: list, batches: list, retain_graph: Any, create_graph: bool, *unused: bool) -> tuple:
     from ..ops.join import stack
     n = batches[0].shape[0]
+    if n == 0:
+        return tuple(wrap(namespace(t._data).zeros((0, *t.shape), t.dtype)) for t in wanted)
     rows = [grad(roots, wanted, [b[k] for b in batches], retain_graph or create_graph or k < n - 1, create_graph, *[unused[0], False, unused[1]])
             for k in range(n)]
     return tuple(None if column[0] is None else stack(column) for column in zip(*rows))
@@ -126,7 +134,7 @@ def _sequence(tensors: Any) -> list:
     return tensors
 
 
-def _edge(tensor: Tensor) -> Any:
+def edge_of(tensor: Tensor) -> Any:
     tensor._refresh()
     return tensor._node or tensor
 
@@ -154,6 +162,8 @@ def _seeds(roots: list, gradients: Any, create_graph: bool) -> list:
             g = wrap(namespace(root._data).ones(root.shape, root.dtype))
         elif not isinstance(g, Tensor):
             raise TypeError(f"a gradient is a Tensor, got {type(g).__name__}; write tinygrad_ed.tensor(gradient)")
+        if type(g._data) is not type(root._data):
+            raise DeviceError(f"the gradient is on {g.device}, the tensor it belongs to on {root.device}; write gradient.to(y.device)")
         if g.shape != root.shape:
             raise ShapeError(f"the gradient has shape {g.shape}, the tensor it belongs to {root.shape}")
         if g.dtype != root.dtype:
@@ -162,16 +172,17 @@ def _seeds(roots: list, gradients: Any, create_graph: bool) -> list:
     return seeds
 
 
-def _walk(roots: list, seeds: list, wanted: list | None, retain_graph: bool, create_graph: bool) -> tuple[dict, set]:
-    """Carry the seeds back. Returns the gradients of the wanted edges (all leaves if None), and which of them are owned."""
+def walk(roots: list, seeds: list, wanted: list | None, retain_graph: bool, create_graph: bool, hooked: bool = True) -> dict:
+    """Carry the seeds back. Returns the gradients of the wanted tensors' edges, of all leaves if None, by edge.
+
+    With hooked=False the hooks of what is wanted do not run: the caller hands those gradients on to another walk.
+    """
     table: dict = {}                  # edge -> its gradient so far
-    owned: set = set()                # edges whose array was made here and may be written
+    owned: set = set()                # edges whose gradient is a sum made here, into which more may be added
     found: dict = {}                  # the results
     heap: list = []                   # (-number, node) for every node in the table
-    targets = None if wanted is None else {_edge(t) for t in wanted}
+    targets = None if wanted is None else {edge_of(t) for t in wanted}
     needed = None if targets is None else _leading_to(targets, roots)
-    g: Any = None
-    revive = _revive if create_graph else None
 
     def add(edge: Any, d: Any) -> None:
         if needed is not None and edge not in needed:
@@ -181,8 +192,6 @@ def _walk(roots: list, seeds: list, wanted: list | None, retain_graph: bool, cre
             table[edge] = d
             if isinstance(edge, Node):
                 heappush(heap, (-edge.number, edge))
-            elif d is not g and d.base is None and not create_graph:
-                owned.add(edge)
         elif edge in owned:
             before += d
             table[edge] = before          # a 0-d sum may be a NumPy scalar, which += does not change
@@ -191,21 +200,22 @@ def _walk(roots: list, seeds: list, wanted: list | None, retain_graph: bool, cre
             if not create_graph and type(d) is not Parts:
                 owned.add(edge)
 
-    recording = state.recording
-    record(create_graph)
+    revive = _revive if create_graph else None
     node: Any = None
     hand = _watched(add, lambda: node) if state.anomaly else add
+    recording = state.recording
+    record(create_graph)
     try:
         for root, g in zip(roots, seeds):
-            add(_edge(root), g)
+            add(edge_of(root), g)
         while heap:
             node = heappop(heap)[1]
             g = table.pop(node)
-            if node.extras is not None:
+            if node.extras is not None and (hooked or node not in targets):      # type: ignore[operator]
                 g = _run_hooks(node.extras, g)
             if targets is not None and node in targets:
                 found[node] = g
-                if not needed[node]:
+                if not needed[node]:                                             # type: ignore[index]
                     continue
             if node.retains:
                 if node.saved is None:
@@ -213,25 +223,23 @@ def _walk(roots: list, seeds: list, wanted: list | None, retain_graph: bool, cre
                                      f"write y.backward(retain_graph=True) the first time, or compute y again")
                 if node.number < inplace.latest:
                     inplace.check_saved(node)
-            owned.discard(node)
             node.backward(g, hand, revive)
             if node.retains and not retain_graph:
                 node.saved = None
         for leaf, g in table.items():
-            if leaf._extras is not None:
-                hooked = _run_hooks(leaf._extras, g)
-                if hooked is not g:
-                    g = hooked
-                    owned.discard(leaf)
-            found[leaf] = g
+            found[leaf] = g if leaf._extras is None or not hooked else _run_hooks(leaf._extras, g)
+    except Exception as error:
+        if state.anomaly and node is not None:
+            _note(error, f"in the backward of '{node.op}'; the forward call: {_site(node)}")
+        raise
     finally:
         state.recording = recording
-    return found, owned
+    return found
 
 
 def _leading_to(targets: set, roots: list) -> dict:
     """The edges that lie on a way from the roots to a target, each with whether its own formulas are to run."""
-    reached, stack = set(), [_edge(root) for root in roots]
+    reached, stack = set(), [edge_of(root) for root in roots]
     while stack:
         edge = stack.pop()
         if edge not in reached:
@@ -263,63 +271,100 @@ def _revive(value: Any, edge: Any) -> Any:
 
 
 def _run_hooks(extras: Any, g: Any) -> Any:
-    for hook in list(extras.hooks.values()):
-        given = g if isinstance(g, Tensor) else wrap(g)
-        result = hook(given)
-        if result is not None:
-            if not isinstance(result, Tensor) or result.shape != given.shape:
-                raise ShapeError(f"a gradient hook returns None or a tensor of the gradient's shape {given.shape}, got "
-                                 f"{tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__}")
-            g = result if isinstance(g, Tensor) else result._data
+    """The gradient after the hooks, which work on a copy: what one of them writes reaches nobody else's array."""
+    if extras.hooks:
+        t = _copy(g)
+        for hook in list(extras.hooks.values()):
+            result = hook(t)
+            if result is None:
+                continue
+            if not isinstance(result, Tensor):
+                raise TypeError(f"a gradient hook returns None or a tensor, got {type(result).__name__}")
+            if result.shape != t.shape:
+                raise ShapeError(f"a gradient hook returned shape {result.shape} for a gradient of shape {t.shape}")
+            if result.dtype != t.dtype:
+                raise DTypeError(f"a gradient hook returned {result.dtype} for a {t.dtype} gradient; write return grad.to(x.dtype)")
+            t = result
+        g = t if isinstance(g, Tensor) else t._data
     for ref in extras.retainers:
         tensor = ref()
         if tensor is not None:
-            _accumulate(tensor, g, owned=False, create_graph=isinstance(g, Tensor))
+            _accumulate(tensor, {None: g}, None)
     return g
 
 
-def _own(gradient: Any, owned: bool) -> Any:
-    """The gradient as an array that nobody else holds."""
-    if isinstance(gradient, np.generic):
-        return np.asarray(gradient)
-    return gradient if owned else gradient.copy(order="C") if isinstance(gradient, np.ndarray) else gradient.copy()
+def _copy(g: Any) -> Tensor:
+    """A gradient, Tensor or array, as a Tensor with memory of its own."""
+    if isinstance(g, Tensor):
+        from ..ops.convert import clone
+        return clone(g)
+    return wrap(np.array(g, order="C") if isinstance(g, (np.ndarray, np.generic)) else g.copy())
 
 
-def _accumulate(tensor: Tensor, gradient: Any, owned: bool, create_graph: bool) -> None:
-    """tensor.grad += gradient."""
+def _references(found: dict, edge: Any) -> int:
+    gradient = found[edge]
+    return getrefcount(gradient)
+
+
+_ONE_HOLDER = _references({0: np.zeros(1)}, 0)       # what CPython counts for an array that only the dict holds
+
+
+def _own(found: dict, edge: Any) -> Tensor:
+    """A gradient as a tensor whose memory nobody else holds: the array itself where only `found` refers to it, else a copy."""
+    gradient = found[edge]
+    if not isinstance(gradient, (Tensor, np.generic)) and gradient.base is None and _references(found, edge) == _ONE_HOLDER + 1:
+        return wrap(gradient)
+    return _copy(gradient)
+
+
+_accumulating = threading.RLock()                    # threads may share a parameter
+
+
+def _accumulate(tensor: Tensor, found: dict, edge: Any) -> None:
+    """tensor.grad += found[edge]."""
+    gradient = found[edge]
     if gradient.shape != tensor.shape:
         raise ShapeError(f"a formula gave a gradient of shape {gradient.shape} for a tensor of shape {tensor.shape}")
     if gradient.dtype != tensor.dtype:
         raise DTypeError(f"a formula gave a {gradient.dtype} gradient for a {tensor.dtype} tensor")
-    before = tensor._grad
-    if create_graph:
-        from ..ops.convert import clone
-        tensor._grad = clone(gradient) if before is None else before + gradient
-    elif before is None:
-        tensor._grad = wrap(_own(gradient, owned))
-    elif before.requires_grad:
-        tensor._grad = before + wrap(gradient)
-    else:
-        before._data += gradient
-        inplace.stamp(before._data)
+    with _accumulating:
+        before = tensor._grad
+        if before is None:
+            del gradient
+            tensor._grad = _own(found, edge)
+        elif isinstance(gradient, Tensor) or before.requires_grad:
+            tensor._grad = before + (gradient if isinstance(gradient, Tensor) else wrap(np.asarray(gradient)))
+        else:
+            before._data += gradient
+            inplace.stamp(before._data)
     if tensor._extras is not None:
         for hook in list(tensor._extras.post_hooks.values()):
             hook(tensor)
 
 
-def _watched(add: Callable, current: Callable[[], Node]) -> Callable:
+def _site(node: Node) -> str:
+    return node.extras.site if node.extras is not None and node.extras.site else "somewhere outside detect_anomaly"
+
+
+def _note(error: Exception, text: str) -> None:
+    if hasattr(error, "add_note"):                   # Python 3.11
+        error.add_note(text)
+    else:
+        warnings.warn(text, stacklevel=4)
+
+
+def _watched(add: Callable, current: Callable[[], Node | None]) -> Callable:
     """add() with a check of every gradient that a node hands on."""
     def watched(edge: Any, d: Any) -> None:
         node = current()
-        if node is not None and state.check_nan and not isinstance(d, dict):
+        if node is not None and state.check_nan and not isinstance(d, Parts):
             array = d._data if isinstance(d, Tensor) else d
             xp = namespace(array)
             bad = ~xp.isfinite(array)
             if bad.any():
                 where = tuple(int(i[0]) for i in xp.nonzero(xp.atleast_1d(bad)))[:array.ndim]
                 argument = next((i for i, e in enumerate(node.edges) if e is edge), "?")
-                site = node.extras.site if node.extras is not None and node.extras.site else "somewhere outside detect_anomaly"
                 raise GraphError(f"the gradient of '{node.op}' with respect to its argument {argument} is {array[where]} at index {where} "
-                                 f"(shape {array.shape}); the forward call: {site}")
+                                 f"(shape {array.shape}); the forward call: {_site(node)}")
         add(edge, d)
     return watched

@@ -178,10 +178,10 @@ class _Plan:
             "    else:", f"        t_{a} = False; r_{a} = {public}"]
 
     def _lift_many(self, a: str, public: str) -> list[str]:
-        return [f"    t_{a} = any([isinstance(t, Tensor) for t in {public}])",
-                f"    for t in {public}:", "        if isinstance(t, Tensor) and t._view is not None: t._view.refresh(t)",
-                f"    r_{a} = tuple([t._data if isinstance(t, Tensor) else t for t in {public}])",
-                f"    e_{a} = tuple([(t._node or t) if isinstance(t, Tensor) and t._requires_grad else None for t in {public}])"]
+        return [f"    t_{a} = any([isinstance(_t, Tensor) for _t in {public}])",
+                f"    for _t in {public}:", "        if isinstance(_t, Tensor) and _t._view is not None: _t._view.refresh(_t)",
+                f"    r_{a} = tuple([_t._data if isinstance(_t, Tensor) else _t for _t in {public}])",
+                f"    e_{a} = tuple([(_t._node or _t) if isinstance(_t, Tensor) and _t._requires_grad else None for _t in {public}])"]
 
     def _no_edge(self, arguments: Sequence[str]) -> str:
         return " and ".join(f"e_{a} is None" for a in arguments) if self.differentiable else "True"
@@ -222,25 +222,25 @@ class _Plan:
         """A Python number as a 0-d array, which NumPy combines twice as fast; `**` is faster with the number itself."""
         return [] if self.name == "pow" else [
             f"        if type(r_{array}) is ndarray:",
-            f"            c = constants.get((r_{number}, r_{array}.dtype))",
-            f"            r_{number} = constant(r_{number}, r_{array}.dtype) if c is None else c"]
+            f"            _c = constants.get((r_{number}, r_{array}.dtype))",
+            f"            r_{number} = constant(r_{number}, r_{array}.dtype) if _c is None else _c"]
 
     def _record(self) -> list[str]:
         """The lines that make the node `n`."""
         saved = []
         for n, arguments in self.wanted.items():
-            value = ("y" if n == "y" else "tuple([(v.shape, v.dtype) for v in y])" if n == "y_like" else n if n in self.aux
+            value = ("y" if n == "y" else "tuple([(_v.shape, _v.dtype) for _v in y])" if n == "y_like" else n if n in self.aux
                      or n in self.options else f"r_{n}" if n in self.arrays else self._shape_of(n[:-len("_shape")]))
             always = self.variadic or n in self.options or n == "y_like" or self.composed or set(arguments) >= set(self._possible())
             kept = value if always else f"({value} if {' or '.join(f'e_{a} is not None' for a in arguments)} else None)"
             saved.append(kept)
         edges = f"e_{self.arrays[0]}" if self.variadic else f"({', '.join('e_' + a for a in self.arrays)},)"
-        return ["n = new(OpNode); n.number = number(); n.extras = None", f"n.edges = {edges}",
-                f"n.saved = ({''.join(s + ', ' for s in saved)})", "if recording is not True: trace(n)"]
+        return ["_n = new(OpNode); _n.number = number(); _n.extras = None", f"_n.edges = {edges}",
+                f"_n.saved = ({''.join(s + ', ' for s in saved)})", "if recording is not True: trace(_n)"]
 
     def _shape_of(self, a: str) -> str:
         if self.variadic:
-            return f"tuple([v.shape for v in r_{a}])"
+            return f"tuple([_v.shape for _v in r_{a}])"
         return f"r_{a}.shape" if len(self.arrays) == 1 else f"(r_{a}.shape if t_{a} else ())"
 
     def _possible(self) -> list[str]:
@@ -254,68 +254,68 @@ class _Plan:
 
     def _wrap_one(self) -> list[str]:
         lines = ["    if type(y) is not ndarray: y = as_array(y)",
-                 "    t = new(Tensor); t._data = y; t._grad = None; t._extras = None"]
+                 "    _t = new(Tensor); _t._data = y; _t._grad = None; _t._extras = None"]
         if self.view:
-            lines += [*self._step(), "    t._view = View(input, step) if y.base is not None and (y.base is r_x or y.base is r_x.base) else None"]
+            lines += [*self._step(), "    _t._view = View(input, _step) if y.base is not None and (y.base is r_x or y.base is r_x.base) else None"]
         else:
-            lines += ["    t._view = None"]
+            lines += ["    _t._view = None"]
         if self.differentiable:
             lines += [f"    if {self._needed()}:", *("        " + line for line in self._record()),
-                      "        t._node = n; t._requires_grad = True", "        return t"]
-        return lines + ["    t._node = None; t._requires_grad = False", "    return t"]
+                      "        _t._node = _n; _t._requires_grad = True", "        return _t"]
+        return lines + ["    _t._node = None; _t._requires_grad = False", "    return _t"]
 
     def _step(self) -> list[str]:
         options = ", ".join(f"{o}={o}" for o in self.options)
-        return [f"    step = lambda z, {options}: call(z, {options})" if options else "    step = call"]
+        return [f"    _step = lambda _z, {options}: call(_z, {options})" if options else "    _step = call"]
 
     def _wrap_many(self) -> list[str]:
-        lines = ["    y = tuple([as_array(v) for v in y])", "    ts = tuple([wrap(v) for v in y])"]
+        lines = ["    y = tuple([as_array(_v) for _v in y])", "    _ts = tuple([wrap(_v) for _v in y])"]
         if self.view:
             options = ", ".join(f"{o}={o}" for o in self.options)
-            lines += ["    for k, t in enumerate(ts):",
-                      "        if t._data.base is not None and (t._data.base is r_x or t._data.base is r_x.base):",
-                      f"            t._view = View(input, lambda z, k=k, {options}: call(z, {options})[k])"]
+            lines += ["    for _k, _t in enumerate(_ts):",
+                      "        if _t._data.base is not None and (_t._data.base is r_x or _t._data.base is r_x.base):",
+                      f"            _t._view = View(input, lambda _z, _k=_k, {options}: call(_z, {options})[_k])"]
         if self.differentiable:
             lines += [f"    if {self._needed()}:", *("        " + line for line in self._record()),
-                      "        for k, t in enumerate(ts):",
-                      "            if t._data.dtype.kind == 'f': t._node = output_node(n, k); t._requires_grad = True"]
-        return lines + ["    return ts"]
+                      "        for _k, _t in enumerate(_ts):",
+                      "            if _t._data.dtype.kind == 'f': _t._node = output_node(_n, _k); _t._requires_grad = True"]
+        return lines + ["    return _ts"]
 
     # -- the backward call -------------------------------------------------------------------------------------------
 
     def backward_source(self) -> list[str]:
         """The method that the engine calls."""
         edges = f"e_{self.arrays[0]}" if self.variadic else f"({', '.join('e_' + a for a in self.arrays)},)"
-        lines = ["def backward(n, g, add, revive):", f"    {edges} = n.edges"]
+        lines = ["def backward(_n, g, _add, _revive):", f"    {edges} = _n.edges"]
         if self.wanted:
-            lines += [f"    ({', '.join(self.wanted)},) = n.saved"]
+            lines += [f"    ({', '.join(self.wanted)},) = _n.saved"]
         if self.outputs:
             lines += ["    g = whole(g, y_like)"]
         if self.composed:
             inputs = f"{self.arrays[0]}" if self.variadic else f"({', '.join(self.arrays)},)"
             options = ", ".join(f"{o!r}: {o}" for o in self.options)
-            lines += ["    if revive is not None:",
-                      f"        return through_composed(composed, {inputs}, n.edges, {{{options}}}, g, add, revive)"]
+            lines += ["    if _revive is not None:",
+                      f"        return through_composed(composed, {inputs}, _n.edges, {{{options}}}, g, _add, _revive)"]
         elif self.saved_arrays:
-            lines += ["    if revive is not None:"]
+            lines += ["    if _revive is not None:"]
             for n in self.saved_arrays:
                 if n == "y":
-                    lines += ["        y = revive_outputs(y, n, revive)" if self.outputs else "        y = revive(y, n)"]
+                    lines += ["        y = revive_outputs(y, _n, _revive)" if self.outputs else "        y = _revive(y, _n)"]
                 elif self.variadic and n in self.arrays:
-                    lines += [f"        {n} = [revive(v, e) for v, e in zip({n}, e_{n})]"]
+                    lines += [f"        {n} = [_revive(_v, _e) for _v, _e in zip({n}, e_{n})]"]
                 else:
-                    lines += [f"        {n} = revive({n}, {'None' if n in self.aux else 'e_' + n})"]
+                    lines += [f"        {n} = _revive({n}, {'None' if n in self.aux else 'e_' + n})"]
         if self.joint is not None:
-            every = f"e_{self.arrays[0]}" if self.variadic else "n.edges"
+            every = f"e_{self.arrays[0]}" if self.variadic else "_n.edges"
             if "needs" in self.joint:
-                lines += [f"    needs = tuple([e is not None for e in {every}])"]
-            lines += [f"    for e, d in zip({every}, gradients({', '.join(['g', *self.joint])})):",
-                      "        if e is not None and d is not None: add(e, d)"]
+                lines += [f"    needs = tuple([_e is not None for _e in {every}])"]
+            lines += [f"    for _e, _d in zip({every}, gradients({', '.join(['g', *self.joint])})):",
+                      "        if _e is not None and _d is not None: _add(_e, _d)"]
             return lines
         for a, names in self.needs.items():
-            lines += [f"    if e_{a} is not None:", f"        d = d_{a}({', '.join(['g', *names])})",
-                      f"        add(e_{a}, d if d.shape == {a}_shape else unbroadcast(d, {a}_shape))" if self.broadcast else
-                      f"        add(e_{a}, d)"]
+            lines += [f"    if e_{a} is not None:", f"        _d = d_{a}({', '.join(['g', *names])})",
+                      f"        _add(e_{a}, _d if _d.shape == {a}_shape else unbroadcast(_d, {a}_shape))" if self.broadcast else
+                      f"        _add(e_{a}, _d)"]
         return lines
 
 

@@ -1,0 +1,36 @@
+"""Installation of tinygrad_ed: `pip install .`, with extras for examples, tests, parity checks, benchmarks and CUDA."""
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+EXTRAS = {
+    "examples": ["scikit-learn", "matplotlib", "tqdm"],
+    "plot": ["matplotlib"],
+    "test": ["pytest>=8", "hypothesis>=6.100", "pytest-xdist>=3", "scikit-learn", "matplotlib", "tqdm"],
+    "parity": ["torch==2.13.0", "safetensors"],
+    "bench": ["torch==2.13.0", "mygrad", "autograd", "matplotlib"],
+    "cuda12": ["cupy-cuda12x[ctk]>=14,<15"],
+    "cuda13": ["cupy-cuda13x[ctk]>=14,<15"],
+}
+EXTRAS["dev"] = [*EXTRAS["test"], *EXTRAS["parity"], "ruff", "mypy"]
+
+setup(
+    name="tinygrad_ed",
+    version="0.1.0",
+    description="A readable, fast, GPU-capable autograd framework: PyTorch's interface at NumPy's size",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    packages=find_packages(include=["tinygrad_ed", "tinygrad_ed.*"]),
+    package_data={"tinygrad_ed": ["py.typed"]},
+    python_requires=">=3.10",
+    install_requires=["numpy>=2", "scipy>=1.13"],
+    extras_require=EXTRAS,
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Education",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)

@@ -1,0 +1,31 @@
+"""Every property over every case of the registry, and no operation without a case."""
+import cases  # noqa: F401  (fills the registry)
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from properties import PROPERTIES
+from registry import CASES, calls
+
+import tinygrad_ed as tg
+from tinygrad_ed.ops.methods import ALIASES, functions
+
+PAIRS = [pytest.param(check, case, id=f"{check.__name__}-{case.id}")
+         for check, applies in PROPERTIES for case in CASES.values() if applies(case)]
+
+
+@pytest.mark.parametrize("check, case", PAIRS)
+@given(data=st.data(), seed=st.integers(0, 2**32 - 1))
+def test_property(check, case, data, seed):
+    check(case, data.draw(calls(case)), seed)
+
+
+def test_every_operation_has_a_case():
+    public = {name for name in functions() if name not in ALIASES}
+    public |= {f"linalg.{name}" for name in tg.linalg.__all__}
+    covered = {case.name for case in CASES.values()}
+    assert not sorted(public - covered), "operations without a case in tests/cases"
+
+
+def test_aliases_are_the_operations_they_name():
+    for alias, name in ALIASES.items():
+        assert getattr(tg, alias) is getattr(tg, name)

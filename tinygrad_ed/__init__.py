@@ -1,28 +1,59 @@
-"""tinygrad_ed: PyTorch's interface at NumPy's size, with every gradient proven."""
+"""tinygrad_ed: PyTorch's interface at NumPy's size, with every gradient proven.
+
+The face of the package: public names only. The larger rooms (nn, optim, data…) are entered at their first use.
+"""
+import importlib as _importlib
 import warnings as _warnings
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
 from . import autograd, backend, cuda, dtypes, linalg, ops
 from .autograd.engine import grad
 from .autograd.modes import *
 from .backend import Device as device
 from .dtypes import *
+from .ops.compare import *
 from .ops.convert import *
 from .ops.creation import *
 from .ops.elementwise import *
+from .ops.generator import *
 from .ops.index import *
 from .ops.join import *
+from .ops.like import *
 from .ops.linalg import *
+from .ops.matmul import *
 from .ops.methods import ALIASES as _ALIASES
 from .ops.methods import functions as _functions
 from .ops.order import *
 from .ops.random import *
+from .ops.ranges import *
 from .ops.reduce import *
 from .ops.scan import *
 from .ops.shape import *
 from .ops.softmax import *
+from .printing import *
+from .serialization import load, save
 from .tensor import Tensor
+
+if _TYPE_CHECKING:
+    from . import data, nn, optim, utils
+
+__version__ = "0.1.0"
 
 # log(0) is -inf and 0/0 is NaN here as in PyTorch, without a warning; what NumPy says elsewhere is left alone.
 _warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"tinygrad_ed\.")
 
 globals().update({alias: function for alias, function in _functions().items() if alias in _ALIASES})
+
+_ROOMS = ("data", "nn", "optim", "utils")
+__all__ = [name for name in globals() if not name.startswith("_")] + list(_ROOMS)
+
+
+def __getattr__(name: str) -> _Any:
+    if name in _ROOMS:
+        return _importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module 'tinygrad_ed' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ROOMS})

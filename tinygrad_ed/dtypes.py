@@ -6,6 +6,7 @@ and 0-d tensors are weak: they can raise the kind, never the width.
 """
 from __future__ import annotations
 
+import builtins
 from typing import Any
 
 import numpy as np
@@ -74,27 +75,39 @@ def canonical(dtype: Any) -> np.dtype:
             ...
         tinygrad_ed.errors.DTypeError: tensors have no dtype complex128; they have float16, float32, float64, ...
     """
-    if dtype is _PY_FLOAT:
-        return _default
-    found = np.dtype(dtype)
     for known in SUPPORTED:
-        if found == known or (found.kind, found.itemsize) == (known.kind, known.itemsize):   # also other byte orders
+        if dtype is known:
+            return known
+    if dtype is builtins.float:
+        return _default
+    try:
+        found = None if dtype is None else np.dtype(dtype)
+    except TypeError:
+        found = None
+    for known in SUPPORTED:
+        if found is not None and (found.kind, found.itemsize) == (known.kind, known.itemsize):   # also other byte orders
             return known
     names = ", ".join(map(str, SUPPORTED))
-    hint = "; complex numbers are out of scope: keep the real and the imaginary part as two tensors" if found.kind == "c" else ""
-    raise DTypeError(f"tensors have no dtype {found}; they have {names}{hint}")
+    if found is None:
+        raise DTypeError(f"{dtype!r} is no dtype; tensors have {names}")
+    raise DTypeError(f"tensors have no dtype {found}; they have {names}{_HINTS.get(found.kind, '')}")
 
 
-_PY_FLOAT = type(0.5)
+_HINTS = {
+    "c": "; complex numbers are out of scope: keep the real and the imaginary part as two tensors",
+    "u": "; write array.astype('int64')",
+    "f": "; write array.astype('float64')",
+    "O": "; write array.astype('float32') if the objects are numbers",
+    "V": "; take one field of a structured array: array['name']",
+}
 
 
 def _kind(x: Any) -> Any:
-    if isinstance(x, (bool_type, np.bool_)):
+    if isinstance(x, (builtins.bool, np.bool_)):
         return 0
-    return 1 if isinstance(x, (int_type, np.integer)) else 2
+    return 1 if isinstance(x, (builtins.int, np.integer)) else 2
 
 
-bool_type, int_type = type(True), type(1)
 _WEAK_DTYPES = (bool, int64, None)     # what a Python bool, int and float become among themselves
 
 

@@ -2,6 +2,7 @@
 
 Each is also the exception that PyTorch and NumPy users would have caught in its place, so ported code keeps working.
 """
+import numpy as np
 
 
 class ShapeError(RuntimeError, ValueError):
@@ -26,3 +27,15 @@ class GraphError(RuntimeError):
 
 class DimError(IndexError):
     """A dimension number outside the tensor's dimensions."""
+
+
+class IndexRangeError(IndexError, RuntimeError):
+    """An index outside of the dimension that it points into."""
+
+
+class LinAlgError(RuntimeError, np.linalg.LinAlgError):
+    """A matrix that a factorization does not exist for: singular, not positive definite, or with NaNs."""
+
+
+class DomainError(RuntimeError, ValueError):
+    """A number outside of where the operation is defined: a negative standard deviation, a probability above 1."""

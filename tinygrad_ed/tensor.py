@@ -5,7 +5,8 @@ Here are its attributes, its conversions and its place in Python and NumPy. Its 
 """
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,8 +15,8 @@ from .backend import Device, device_of, is_array, to_device, to_numpy
 from .errors import DTypeError, GraphError, ShapeError
 
 if TYPE_CHECKING:
-    from .autograd.node import Extras, Node
     from .autograd.inplace import View
+    from .autograd.node import Extras, Node
 
 
 class Tensor:
@@ -70,7 +71,6 @@ class Tensor:
         def __gt__(self, other: Any) -> "Tensor": ...
         def __getitem__(self, index: Any) -> "Tensor": ...
         def __setitem__(self, index: Any, value: Any) -> None: ...
-        def sum(self, *args: Any, **kwargs: Any) -> "Tensor": ...
 
     # -- the array ---------------------------------------------------------------------------------------------------
 
@@ -116,6 +116,15 @@ class Tensor:
     def is_cuda(self) -> bool:
         """Whether the array lies on a CUDA device."""
         return self.device.type == "cuda"
+
+    @property
+    def is_cpu(self) -> bool:
+        """Whether the array lies on the CPU."""
+        return isinstance(self._data, np.ndarray)
+
+    def get_device(self) -> int:
+        """The number of the CUDA device, -1 on the CPU."""
+        return -1 if self.is_cpu else self._data.device.id
 
     @property
     def itemsize(self) -> int:
@@ -203,7 +212,8 @@ class Tensor:
             return
         if not isinstance(value, Tensor):
             raise TypeError(f"a gradient is a Tensor or None, got {type(value).__name__}; write tinygrad_ed.tensor(value)")
-        for what, mine, its in (("shape", self.shape, value.shape), ("dtype", self.dtype, value.dtype), ("device", self.device, value.device)):
+        for what in ("shape", "dtype", "device"):
+            mine, its = getattr(self, what), getattr(value, what)
             if mine != its:
                 raise ShapeError(f"a gradient has its tensor's {what}: the tensor has {mine}, the gradient {its}")
         self._grad = value
@@ -329,7 +339,7 @@ class Tensor:
         """This tensor with another dtype, on another device, or both: `to(dtype)`, `to(device)`, `to(other)`.
 
         Args:
-            args: a dtype, a device, a device and a dtype, or a tensor to be like.
+            args: a dtype, a device, a device and a dtype, or a tensor to be like; then, as in PyTorch, non_blocking and copy.
             dtype: the wanted dtype.
             device: the wanted device.
             copy: make a copy even where nothing changes.
@@ -338,9 +348,13 @@ class Tensor:
         Returns:
             The tensor itself where nothing changes, else a new one; the derivative passes through.
         """
-        for arg in args:
+        flags = [arg for arg in args if isinstance(arg, bool)]
+        copy = copy or flags[1:] == [True]
+        for arg in args[:len(args) - len(flags)]:
             if isinstance(arg, Tensor):
                 dtype, device = arg.dtype, arg.device
+            elif isinstance(arg, int):
+                device = Device("cuda", arg)
             elif isinstance(arg, Device) or (isinstance(arg, str) and arg.partition(":")[0] in ("cpu", "cuda")):
                 device = arg
             elif arg is not None:
@@ -351,6 +365,10 @@ class Tensor:
         if not copy and dtype == self.dtype and device == self.device:
             return self
         return convert(self, dtype=dtype, device=device)
+
+    def type_as(self, other: "Tensor") -> "Tensor":
+        """This tensor with the dtype and on the device of another."""
+        return self.to(other)
 
     def cpu(self) -> "Tensor":
         """This tensor on the CPU."""
@@ -386,20 +404,29 @@ class Tensor:
         return self.shape[0]
 
     def __contains__(self, value: Any) -> bool:
-        return (self == value).any().item()
+        if not isinstance(value, (Tensor, int, float, np.generic)):
+            raise TypeError(f"a tensor contains numbers, and {value!r} is none")
+        found: Any = self == value
+        return found.any().item()
 
     def __repr__(self) -> str:
         from .printing import tensor_str
         return tensor_str(self)
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if spec else repr(self)
+        if self.ndim == 0:
+            return format(self.item(), spec)
+        if spec:
+            raise TypeError(f"the format {spec!r} is for a number, this tensor has shape {self.shape}; see set_printoptions")
+        return repr(self)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         array = self.numpy()
-        if copy or (dtype is not None and array.dtype != dtype):
-            return array.astype(dtype or array.dtype)
-        return array
+        if dtype is None or array.dtype == dtype:
+            return array.copy() if copy else array
+        if copy is False:
+            raise ValueError(f"a tensor of {self.dtype} cannot be an array of {np.dtype(dtype)} without a copy; leave copy=False out")
+        return array.astype(dtype)
 
     def __dlpack__(self, **kwargs: Any) -> Any:
         if self.requires_grad:
@@ -426,7 +453,7 @@ class Tensor:
         return memo[id(self)]
 
 
-def _rebuild(cls: type, array: Any, requires_grad: bool, attributes: dict) -> Tensor:
+def _rebuild(cls: Any, array: Any, requires_grad: bool, attributes: dict) -> Tensor:
     t = cls.__new__(cls)
     Tensor.__init__(t, array, requires_grad)
     if attributes:
@@ -443,42 +470,102 @@ def wrap(array: Any) -> Tensor:
     return t
 
 
-def as_array(data: Any, dtype: Any = None, device: Any = None) -> Any:
+def as_array(data: Any, dtype: Any = None, device: Any = None, copy: bool = False) -> Any:
     """The array that holds `data`: arrays and tensors as they are, numbers and nested lists converted.
 
     Python floats take the default dtype; NumPy's numbers and arrays keep theirs.
 
     Raises:
-        DTypeError: a dtype that tensors do not have.
-        ShapeError: nested lists of unequal lengths.
+        DTypeError: a dtype that tensors do not have, what is no number, or a number that does not fit into the dtype.
+        ShapeError: nested lists of unequal lengths, or a list of tensors with several elements.
+        GraphError: a list of tensors that require grad.
     """
     if isinstance(data, Tensor):
         array = data._data
     elif is_array(data):
         array = data
-    elif isinstance(data, np.ndarray):                 # a subclass: np.matrix, np.ma…
+    elif hasattr(data, "__array__") and not isinstance(data, np.generic):   # np.matrix, np.memmap, pandas…
+        if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
+            raise DTypeError("tensors have no mask, and this array hides some of its elements; write data.filled(0) or data.compressed()")
         array = np.asarray(data)
-    elif hasattr(data, "__dlpack__") and not hasattr(data, "__array__"):
+    elif hasattr(data, "__cuda_array_interface__"):
+        from .backend import cuda
+        array = cuda.module().asarray(data)
+    elif hasattr(data, "__dlpack__"):
         array = np.from_dlpack(data)
     else:
-        array = _from_nested(data)
+        array, copy = _from_nested(data, dtype), False
     kept = dtypes.canonical(array.dtype if dtype is None else dtype)
-    if array.dtype is not kept:
+    if copy:
         array = array.astype(kept)
+    elif array.dtype is not kept:                     # equal, but another object: the memory can still be shared
+        array = array.view(kept) if array.dtype == kept else array.astype(kept)
     return array if device is None else to_device(array, device)
 
 
-def _from_nested(data: Any) -> np.ndarray:
+def _from_nested(data: Any, dtype: Any) -> np.ndarray:
+    """A new array of Python's or NumPy's numbers, single or in nested lists."""
+    kinds = _kinds(data)
+    if Tensor in kinds:
+        kinds.remove(Tensor)
+        data = _numbers(data)
     try:
-        array = np.asarray(data)
+        array = np.array(data)
     except ValueError as error:
-        raise ShapeError(f"nested lists of unequal lengths do not make a tensor: {error}") from None
-    first = data
-    while isinstance(first, (list, tuple)) and first:
-        first = first[0]
-    if array.dtype == np.float64 and not isinstance(first, (np.generic, np.ndarray, Tensor)) and not hasattr(first, "__array__"):
-        array = array.astype(dtypes.get_default_dtype())
-    return array
+        reason = str(error).partition("The requested array")[2]
+        raise ShapeError(f"nested lists of unequal lengths do not make a tensor: it{reason}") from None
+    wanted = None if dtype is None else dtypes.canonical(dtype)
+    if kinds and kinds <= {int, bool, float} and array.dtype.kind not in ("f" if float in kinds else "bi"):     # an integer beyond int64
+        if float not in kinds and (wanted is None or wanted.kind != "f"):
+            raise DTypeError("an integer here does not fit into int64, from -2**63 to 2**63 - 1; write it as a float")
+        array = np.array(data, np.float64)
+    if array.dtype.kind not in "biufc":
+        names = ", ".join(sorted(getattr(kind, "__name__", str(kind)) for kind in kinds))
+        raise DTypeError(f"a tensor holds numbers and booleans, these elements are of type {names}")
+    if wanted is not None:
+        return _fitted(array, wanted)
+    if array.dtype != np.float64:
+        return array
+    own = [kind for kind in kinds if getattr(kind, "kind", "") == "f"]
+    if float in kinds or not own:                     # among NumPy's floats a Python float counts as one of the default dtype
+        own.append(dtypes.get_default_dtype())
+    return _fitted(array, max(own, key=lambda kind: kind.itemsize))
+
+
+def _kinds(data: Any) -> set:
+    """What nested lists are made of: Python's types, the dtypes of what has one, and Tensor if there are any."""
+    if isinstance(data, (list, tuple)):
+        kinds = set(map(type, data))
+        if all(kind in (float, int, bool) or issubclass(kind, np.generic) for kind in kinds):
+            return {np.dtype(kind) if issubclass(kind, np.generic) else kind for kind in kinds}
+        return set().union(*map(_kinds, data))
+    if isinstance(data, Tensor):
+        return {Tensor, data.dtype}
+    return {getattr(data, "dtype", None) or type(data)}
+
+
+def _numbers(data: Any) -> Any:
+    """Nested lists with the tensors in them replaced by numbers."""
+    if isinstance(data, (list, tuple)):
+        return [_numbers(x) for x in data]
+    if not isinstance(data, Tensor):
+        return data
+    if data.requires_grad:
+        raise GraphError("a tensor made from a list of tensors has lost their history, and one of these requires grad; write stack(list)")
+    if data.numel() != 1:
+        raise ShapeError(f"a list of tensors makes a tensor if each has one element, this one has shape {data.shape}; write stack(list)")
+    return to_numpy(data._data).reshape(())[()]
+
+
+def _fitted(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The array in another dtype; a number that an integer dtype cannot hold is an error, one too large for floats is infinite."""
+    if dtype.kind in "iu" and array.dtype != dtype:
+        limits = np.iinfo(dtype)
+        outside = ~((array >= float(limits.min)) & (array <= float(limits.max)))
+        if outside.any():
+            raise DTypeError(f"{array[outside][0]} does not fit into {dtype}, from {limits.min} to {limits.max}")
+    with np.errstate(over="ignore"):
+        return array.astype(dtype)
 
 
 def normalize_dim(dim: int, ndim: int) -> int:

@@ -11,14 +11,17 @@ def unary(name, low, high, numpy=None, analytic=False, **facts):
         return call(d.array(d.shape(min_side=0), low, high))
 
 
-def binary(name, lows, highs, numpy=None, analytic=False, ints=False, **facts):
+NUMBERS_IN_TORCH = ("add", "sub", "mul", "div", "pow", "xlogy", "remainder", "fmod")
+
+
+def binary(name, lows, highs, numpy=None, analytic=False, torch="same", **facts):
     """Two arguments that broadcast, each from its interval; also with a number in the place of one."""
-    @case(name, numpy=numpy, analytic=analytic, elementwise=True, **facts)
+    @case(name, numpy=numpy, analytic=analytic, elementwise=True, torch=torch, **facts)
     def _(d):
         shape = d.shape(min_side=0)
         return call(d.array(shape, lows[0], highs[0]), d.array(d.partner(shape), lows[1], highs[1]))
 
-    @case(name, numpy=numpy, analytic=analytic, elementwise=True, **facts)
+    @case(name, numpy=numpy, analytic=analytic, elementwise=True, torch=torch if name in NUMBERS_IN_TORCH else None, **facts)
     def _(d):
         return call(d.array(None, lows[0], highs[0]), d.number(lows[1], highs[1]))
 
@@ -57,8 +60,9 @@ binary("logaddexp", (-3, -3), (3, 3), lambda a, b: np.log(np.exp(a) + np.exp(b))
 binary("logaddexp2", (-3, -3), (3, 3), np.logaddexp2)
 for name, numpy in [("maximum", np.maximum), ("minimum", np.minimum), ("fmax", np.fmax), ("fmin", np.fmin)]:
     binary(name, (-3, -3), (3, 3), numpy, kinks=lambda a, b: [a - b])
-for name, numpy in [("remainder", np.remainder), ("fmod", np.fmod), ("floor_divide", np.floor_divide)]:
-    binary(name, (-3, 0.5), (3, 2), numpy, kinks=lambda a, b: [a / b - np.round(a / b)])
+for name, numpy, torch in [("remainder", np.remainder, "same"), ("fmod", np.fmod, "same"),
+                           ("floor_divide", np.floor_divide, lambda a, b: a.div(b, rounding_mode="floor"))]:
+    binary(name, (-3, 0.5), (3, 2), numpy, torch=torch, kinks=lambda a, b: [a / b - np.round(a / b)])
 
 
 @case("add", numpy=lambda a, b, alpha: a + alpha * b, elementwise=True)
@@ -118,7 +122,8 @@ def _(d):
     return call(d.bools(shape), d.array(shape), d.number())
 
 
-@case("clamp", numpy=lambda x, low, high: np.clip(x, low, high), kinks=lambda x, low, high: [x - low, x - high, low - high], elementwise=True)
+@case("clamp", numpy=lambda x, low, high: np.clip(x, low, high), kinks=lambda x, low, high: [x - low, x - high, low - high], elementwise=True,
+      torch=lambda x, low, high: x.maximum(low).minimum(high))
 def _(d):
     shape = d.shape(min_side=0)
     return call(d.array(shape), d.array(d.partner(shape), -2, 0.5), d.array(shape, -0.5, 2))

@@ -11,7 +11,7 @@ import threading
 import warnings
 from heapq import heappop, heappush
 from sys import getrefcount
-from typing import Any, Callable
+from typing import Any, Callable, Iterable
 
 import numpy as np
 
@@ -127,7 +127,7 @@ def _batched_grad(roots: list, wanted: list, batches: list, retain_graph: Any, c
 
 
 def _sequence(tensors: Any) -> list:
-    tensors = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    tensors = list(tensors) if isinstance(tensors, Iterable) and not isinstance(tensors, Tensor) else [tensors]
     for t in tensors:
         if not isinstance(t, Tensor):
             raise TypeError(f"expected tensors, got {type(t).__name__}")
@@ -147,7 +147,7 @@ def _check_inputs(inputs: list) -> None:
 
 def _seeds(roots: list, gradients: Any, create_graph: bool) -> list:
     """The gradient arriving at each root: a Tensor with create_graph, an array otherwise."""
-    gradients = [gradients] * len(roots) if gradients is None else [gradients] if isinstance(gradients, Tensor) else list(gradients)
+    gradients = [None] * len(roots) if gradients is None else list(gradients) if isinstance(gradients, (list, tuple)) else [gradients]
     if len(gradients) != len(roots):
         raise GraphError(f"{len(roots)} tensors to differentiate, and {len(gradients)} gradients for them")
     seeds = []
@@ -172,17 +172,18 @@ def _seeds(roots: list, gradients: Any, create_graph: bool) -> list:
     return seeds
 
 
-def walk(roots: list, seeds: list, wanted: list | None, retain_graph: bool, create_graph: bool, hooked: bool = True) -> dict:
+def walk(roots: list, seeds: list, wanted: list | None, retain_graph: bool, create_graph: bool, stop: bool = False) -> dict:
     """Carry the seeds back. Returns the gradients of the wanted tensors' edges, of all leaves if None, by edge.
 
-    With hooked=False the hooks of what is wanted do not run: the caller hands those gradients on to another walk.
+    With stop=True the walk ends where something wanted is reached, and its hooks do not run: the caller hands those
+    gradients on to another walk.
     """
     table: dict = {}                  # edge -> its gradient so far
     owned: set = set()                # edges whose gradient is a sum made here, into which more may be added
     found: dict = {}                  # the results
     heap: list = []                   # (-number, node) for every node in the table
     targets = None if wanted is None else {edge_of(t) for t in wanted}
-    needed = None if targets is None else _leading_to(targets, roots)
+    needed = None if targets is None else _leading_to(targets, roots, stop)
 
     def add(edge: Any, d: Any) -> None:
         if needed is not None and edge not in needed:
@@ -200,7 +201,7 @@ def walk(roots: list, seeds: list, wanted: list | None, retain_graph: bool, crea
             if not create_graph and type(d) is not Parts:
                 owned.add(edge)
 
-    revive = _revive if create_graph else None
+    revive = revived if create_graph else None
     node: Any = None
     hand = _watched(add, lambda: node) if state.anomaly else add
     recording = state.recording
@@ -211,7 +212,7 @@ def walk(roots: list, seeds: list, wanted: list | None, retain_graph: bool, crea
         while heap:
             node = heappop(heap)[1]
             g = table.pop(node)
-            if node.extras is not None and (hooked or node not in targets):      # type: ignore[operator]
+            if node.extras is not None and not (stop and node in targets):       # type: ignore[operator]
                 g = _run_hooks(node.extras, g)
             if targets is not None and node in targets:
                 found[node] = g
@@ -227,9 +228,9 @@ def walk(roots: list, seeds: list, wanted: list | None, retain_graph: bool, crea
             if node.retains and not retain_graph:
                 node.saved = None
         for leaf, g in table.items():
-            found[leaf] = g if leaf._extras is None or not hooked else _run_hooks(leaf._extras, g)
+            found[leaf] = g if leaf._extras is None or stop else _run_hooks(leaf._extras, g)
     except Exception as error:
-        if state.anomaly and node is not None:
+        if state.anomaly and node is not None and _site(node) not in str(error):
             _note(error, f"in the backward of '{node.op}'; the forward call: {_site(node)}")
         raise
     finally:
@@ -237,23 +238,24 @@ def walk(roots: list, seeds: list, wanted: list | None, retain_graph: bool, crea
     return found
 
 
-def _leading_to(targets: set, roots: list) -> dict:
+def _leading_to(targets: set, roots: list, stop: bool) -> dict:
     """The edges that lie on a way from the roots to a target, each with whether its own formulas are to run."""
+    ends = targets if stop else ()
     reached, stack = set(), [edge_of(root) for root in roots]
     while stack:
         edge = stack.pop()
         if edge not in reached:
             reached.add(edge)
-            if isinstance(edge, Node):
+            if isinstance(edge, Node) and edge not in ends:
                 stack.extend(e for e in edge.edges if e is not None)
     needed: dict = {edge: False for edge in targets if edge in reached}
-    for node in sorted((e for e in reached if isinstance(e, Node)), key=lambda node: node.number):
+    for node in sorted((e for e in reached if isinstance(e, Node) and e not in ends), key=lambda node: node.number):
         if any(edge in needed for edge in node.edges if edge is not None):
             needed[node] = True
     return needed
 
 
-def _revive(value: Any, edge: Any) -> Any:
+def revived(value: Any, edge: Any) -> Any:
     """A saved array as the Tensor it was, so that formulas run on it are recorded."""
     if not hasattr(value, "dtype"):
         return value                                  # a Python number, None

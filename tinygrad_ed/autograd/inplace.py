@@ -6,23 +6,25 @@ writes. A view remembers its base and how it was taken; a write through either g
 """
 from __future__ import annotations
 
+import threading
 import weakref
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
 import numpy as np
 
 from ..backend import is_array, namespace
 from ..errors import GraphError, InPlaceError, ShapeError
-from ..tensor import Tensor, wrap
+from ..tensor import Tensor, as_array, wrap
 from .modes import enable_grad, state
 from .node import Node, next_number
 
 _written: dict[int, list] = {}       # id of the array that owns the memory -> [weak reference, last stamp, count]
+_stamping = threading.Lock()
 latest = 0                           # the last stamp of all
 
 
 def _owner(array: Any) -> Any:
-    while is_array(array.base):
+    while isinstance(array.base, np.ndarray) or is_array(array.base):
         array = array.base
     return array
 
@@ -32,11 +34,12 @@ def stamp(array: Any) -> None:
     global latest
     array = _owner(array)
     key = id(array)
-    entry = _written.get(key)
-    if entry is None:
-        entry = _written[key] = [weakref.ref(array, lambda _, key=key: _written.pop(key, None)), 0, 0]
-    latest = entry[1] = next_number()
-    entry[2] += 1
+    with _stamping:
+        entry = _written.get(key)
+        if entry is None:
+            entry = _written[key] = [weakref.ref(array, lambda _, key=key: _written.pop(key, None)), 0, 0]
+        latest = entry[1] = next_number()
+        entry[2] += 1
 
 
 def writes(array: Any) -> int:
@@ -66,29 +69,55 @@ def check_saved(node: Node) -> None:
 
 
 class View:
-    """How a tensor's memory is a part of another's: the base, and the steps that lead from it to the view."""
+    """How a tensor's memory is a part of another's: the base, and the steps that lead from it to the view.
 
-    __slots__ = ("base", "base_node", "steps")
+    Args:
+        base: the tensor that the view was taken of, itself a view or not.
+        step: the operation that took it.
+        frozen: why no history can be computed for this view once it or its base has been written in place, if so.
+    """
 
-    def __init__(self, base: Tensor, step: Callable[[Any], Any]):
+    __slots__ = ("base", "memory", "node", "steps", "frozen")
+
+    def __init__(self, base: Tensor, step: Callable[[Any], Any], frozen: str = ""):
         outer = base._view
-        self.base = base if outer is None else outer.base
-        self.base_node = self.base._node
-        self.steps = (step,) if outer is None else (*outer.steps, step)
-
-    def replay(self, x: Any) -> Any:
-        """The same part of another array or tensor of the base's shape."""
-        for step in self.steps:
-            x = step(x)
-        return x
+        if outer is None:
+            self.base, self.steps = base, (step,)
+        else:
+            self.base, self.steps, frozen = outer.base, (*outer.steps, step), frozen or outer.frozen
+        self.memory, self.node = self.base._data, self.base._node
+        self.frozen = frozen if state.recording else frozen or "it was taken under no_grad"
 
     def refresh(self, tensor: Tensor) -> None:
         """Give the view its new history if its base has been written in place since."""
-        if self.base._node is not self.base_node:
+        if self.base._data is not self.memory:         # base.data has been replaced: what is left is an ordinary tensor
+            tensor._view = None
+        elif self.base._node is not self.node:
+            self.check("its base has been written in place since")
             with enable_grad():
-                again = self.replay(self.base)
-            self.base_node = self.base._node
-            tensor._node, tensor._requires_grad = again._node, again._requires_grad
+                again = _replay(self.steps, self.base)
+            self.node = self.base._node
+            _set_history(tensor, again._node, again._requires_grad)
+
+    def check(self, what: str) -> None:
+        """Raise an InPlaceError if no history can be computed for this view."""
+        if self.frozen:
+            raise InPlaceError(f"{what}, but this tensor is a view for which no history can be computed: {self.frozen}. "
+                               f"Take the view where you write, or write x = x.clone() before")
+
+
+def _replay(steps: Sequence[Callable], x: Any) -> Any:
+    """The same part of another array or tensor of the base's shape."""
+    for step in steps:
+        x = step(x)
+    return x
+
+
+def _set_history(tensor: Tensor, node: Node | None, requires_grad: bool) -> None:
+    """Let a tensor have been computed by `node`; retain_grad moves along, other hooks stay where they were put."""
+    old, tensor._node, tensor._requires_grad = tensor._node, node, requires_grad
+    if old is not None and old.extras is not None and old.extras.release(tensor) and node is not None:
+        tensor._notes().retain(tensor)
 
 
 def write(target: Tensor, value: Any, what: str, fresh: bool = False) -> Tensor:
@@ -108,47 +137,85 @@ def write(target: Tensor, value: Any, what: str, fresh: bool = False) -> Tensor:
         ShapeError: the value does not broadcast to the target's shape.
     """
     target._refresh()
-    history = value if isinstance(value, Tensor) else None
-    array = value._data if history is not None else value
-    recorded = state.recording and (target._requires_grad or (history is not None and history._requires_grad))
-    _check_writable(target, array, what, recorded)
+    value = value if isinstance(value, Tensor) else wrap(as_array(value))
+    recorded = state.recording and target._data.dtype.kind == "f" and (target._requires_grad or value.requires_grad
+                                                                       or (target._view is not None and target._view.base._requires_grad))
+    _check_writable(target, value, what, recorded)
+    if value.dtype is not target.dtype or type(value._data) is not type(target._data):
+        value = value.to(dtype=target.dtype, device=target.device)
     if recorded:
-        from ..ops.convert import alias, expand_as
-        if history is None:
-            history = wrap(namespace(target._data).asarray(array, dtype=target.dtype))
-        history = expand_as(history if fresh else alias(history), target).to(dtype=target.dtype)
-        if target._view is not None:
-            _rebase(target, history)
-        else:
-            target._node, target._requires_grad = history._node, history._requires_grad
-    copy_into(target._data, array)
+        record_write(target, value, fresh)
+    copy_into(target._data, value._data)
     stamp(target._data)
     return target
 
 
-def _check_writable(target: Tensor, array: Any, what: str, recorded: bool) -> None:
+def record_write(target: Tensor, value: Tensor, fresh: bool = False) -> None:
+    """Note in the graph that a tensor now holds `value`, with it the tensor it is a view of and all other views of that."""
+    from ..ops.convert import alias, expand_as
+    if not fresh or value._node is None:
+        value = alias(value)
+    value = expand_as(value, target)
+    view = target._view
+    if view is None and value._requires_grad:
+        return _set_history(target, value._node, True)
+    base = target if view is None else view.base
+    node = WriteBackward()
+    node.number, node.extras = next_number(), None
+    node.edges = (base._node if base._requires_grad else None, value._node)
+    node.saved = (() if view is None else view.steps, _memory_order(base._data))
+    _set_history(base, node, True)
+    target._refresh()
+
+
+def _check_writable(target: Tensor, value: Tensor, what: str, recorded: bool) -> None:
     data = target._data
-    shape = getattr(array, "shape", ())
-    if shape != data.shape:
+    if value.shape != data.shape:
         try:
-            fits = np.broadcast_shapes(shape, data.shape) == data.shape
+            fits = np.broadcast_shapes(value.shape, data.shape) == data.shape
         except ValueError:
             fits = False
         if not fits:
-            raise ShapeError(f"{what} cannot write values of shape {shape} into a tensor of shape {data.shape}; in place the shape stays")
-    kind, wanted = data.dtype.kind, getattr(getattr(array, "dtype", None), "kind", None)
-    if wanted == "f" and kind != "f" and what != "copy_":
-        raise InPlaceError(f"{what} cannot write {array.dtype} results into a tensor of {data.dtype}; write x = x.float() first, or make a new tensor")
-    if any(step == 0 and n > 1 for step, n in zip(data.strides, data.shape)):
-        raise InPlaceError(f"{what}: elements of this expanded tensor share memory and cannot be written one by one; write x = x.clone() first")
-    if isinstance(data, np.ndarray) and not data.flags.writeable:
+            raise ShapeError(f"{what} cannot write values of shape {value.shape} into a tensor of shape {data.shape}; in place the shape stays")
+    if isinstance(data, np.ndarray) and not data.flags.writeable and 0 not in data.strides:
         raise InPlaceError(f"{what}: this tensor's memory is read-only; write x = x.clone() first")
+    if _overlaps(data):
+        raise InPlaceError(f"{what}: elements of this expanded or overlapping tensor share memory and cannot be written one by one; "
+                           f"write x = x.clone() first")
     if recorded:
-        base = target if target._view is None else target._view.base
-        if base._node is None and base._requires_grad:
-            kind_of = "a leaf" if base is target else "a view of a leaf"
-            raise InPlaceError(f"{what} on {kind_of} that requires grad, shape {target.shape}: its value is where gradients start. "
-                               f"To update a parameter write `with no_grad(): ...`; to compute with a changed value, write into x.clone()")
+        check_recordable(target, what)
+
+
+def check_recordable(target: Tensor, what: str) -> None:
+    """Refuse a write that the graph has no place for.
+
+    Raises:
+        InPlaceError: a leaf that requires grad, a part of one, or a view without a history.
+    """
+    if target._view is not None:
+        target._view.check(f"{what} writes in place")
+    base = target if target._view is None else target._view.base
+    if base._node is None and base._requires_grad:
+        kind_of = "a leaf" if base is target else "a view of a leaf"
+        raise InPlaceError(f"{what} on {kind_of} that requires grad, shape {target.shape}: its value is where gradients start. "
+                           f"To update a parameter write `with no_grad(): ...`; to compute with a changed value, write into x.clone()")
+
+
+def _overlaps(array: Any) -> bool:
+    """Whether two elements may share memory: some stride does not step over all that the smaller strides reach."""
+    if array.size == 0:
+        return False
+    reach = array.itemsize - 1
+    for stride, n in sorted((abs(stride), n) for stride, n in zip(array.strides, array.shape) if n != 1):
+        if stride <= reach:
+            return True
+        reach += stride * (n - 1)
+    return False
+
+
+def _memory_order(array: Any) -> tuple[int, ...]:
+    """The dimensions from the largest stride to the smallest."""
+    return tuple(sorted(range(array.ndim), key=lambda i: -abs(array.strides[i])))
 
 
 class WriteBackward(Node):
@@ -158,28 +225,30 @@ class WriteBackward(Node):
     op = "write"
 
     def backward(self, g: Any, add: Callable, revive: Callable | None) -> None:
-        from ..ops.elementwise import where
         from ..ops.convert import clone
+        from ..ops.elementwise import where
         base, value = self.edges
-        view, inside = self.saved
-        if base is not None:
-            add(base, where(inside, 0.0, g))
+        steps, order = self.saved
         if value is not None:
-            add(value, clone(view.replay(g)))
+            add(value, clone(_replay(steps, g)))
+        if base is not None and not steps:
+            add(base, where(True, 0.0, g))
+        elif base is not None:
+            add(base, where(_inside(steps, order, g.shape, namespace(getattr(g, "_data", g))), 0.0, g))
 
 
-def _rebase(target: Tensor, value: Tensor) -> None:
-    """A write through a view: the base, and with it every view of it, gets a new history."""
-    view = target._view
-    base = view.base
-    inside = namespace(base._data).zeros(base.shape, dtype=bool)
-    view.replay(inside)[...] = True
-    node = WriteBackward()
-    node.number, node.extras = next_number(), None
-    node.edges = (base._node if base._requires_grad else None, (value._node or value) if value._requires_grad else None)
-    node.saved = (view, inside)
-    base._node, base._requires_grad = node, True
-    view.refresh(target)
+def _inside(steps: Sequence[Callable], order: tuple[int, ...], shape: tuple[int, ...], xp: Any) -> Any:
+    """Where the elements of the base lie that the steps lead to.
+
+    The mask is laid out in memory as the base was, for a reshape to be a view of one where it was a view of the other.
+    """
+    inside = xp.zeros([shape[i] for i in order], dtype=bool).transpose([order.index(i) for i in range(len(order))])
+    part = _replay(steps, inside)
+    if part.size and not xp.may_share_memory(part, inside):
+        raise GraphError("a write through a view cannot be differentiated: on a copy of its base the view's operations make a copy; "
+                         "write into the base itself, or into x.contiguous()")
+    part[...] = True
+    return inside
 
 
 def copy_into(out: Any, value: Any) -> None:
@@ -190,13 +259,45 @@ def copy_into(out: Any, value: Any) -> None:
         out[...] = value
 
 
+def _preserve(data: Any, node: Node, start: int) -> None:
+    """Give the nodes recorded since `start` copies of what they saved of an array that will now be overwritten."""
+    copies: dict = {}
+
+    def kept(value: Any) -> Any:
+        if type(value) is tuple or type(value) is list:
+            return type(value)([kept(v) for v in value])
+        if not is_array(value) or _owner(value) is not _owner(data) or not namespace(data).may_share_memory(value, data):
+            return value
+        if id(value) not in copies:
+            copies[id(value)] = value.copy()
+        return copies[id(value)]
+
+    seen, stack = set(), [node]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, Node) and node.number > start and node not in seen:
+            seen.add(node)
+            if node.retains:
+                node.saved = kept(node.saved)
+            stack.extend(node.edges)
+
+
+_RANK = {"b": 0, "i": 1, "u": 1, "f": 2}
+
+
 def in_place(function: Callable, name: str) -> Callable:
     """The in-place form of an operation: x.add_(y) computes add(x, y), writes it into x and returns x."""
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        start = next_number()
         result = function(self, *args, **kwargs)
         if result.shape != self.shape:
             raise ShapeError(f"{name}: the result has shape {result.shape} and does not fit into {self.shape}; in place the shape stays. "
                              f"Write x = {name[:-1]}(x, ...) to make a new tensor")
+        if _RANK[result.dtype.kind] > _RANK[self.dtype.kind]:
+            raise InPlaceError(f"{name} cannot write {result.dtype} results into a tensor of {self.dtype}; "
+                               f"write x = {name[:-1]}(x, ...) to make a new tensor, or convert x first")
+        if result._node is not None:
+            _preserve(self._data, result._node, start)
         return write(self, result, name, fresh=True)
     method.__name__ = method.__qualname__ = name
     method.__doc__ = f"In-place form of `{name[:-1]}`: the result overwrites this tensor, which is returned."

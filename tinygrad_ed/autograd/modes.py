@@ -59,16 +59,19 @@ class _Mode:
         self._before: list[dict[str, bool]] = []     # a stack, since a mode may be entered again inside itself
 
     def _clone(self) -> "_Mode":
-        clone = object.__new__(type(self))
+        clone = object.__new__(_Mode)
         clone._modes, clone._before = self._modes, []
         return clone
 
     def __enter__(self) -> "_Mode":
         self._before.append({name: getattr(state, name) for name in ("recording", *self._modes)})
+        self._set()
+        return self
+
+    def _set(self) -> None:
         for name, value in self._modes.items():
             setattr(state, name, value)
         record(bool(state.recording))
-        return self
 
     def __exit__(self, *exception: Any) -> None:
         for name, value in self._before.pop().items():
@@ -124,12 +127,12 @@ class no_grad(_Mode):
 
 
 class inference_mode(_Mode):
-    """As `no_grad`, for code that will never be differentiated; `inference_mode(False)` changes nothing.
+    """As `no_grad`, for code that will never be differentiated; `inference_mode(False)` is as `enable_grad`.
 
     PyTorch also marks the tensors made inside so that they cannot be recorded later; here they stay ordinary tensors.
 
     Args:
-        mode: whether to enter the mode at all.
+        mode: whether to enter the mode, or to leave it for the length of a block.
 
     Example:
         >>> import tinygrad_ed as tg
@@ -139,7 +142,7 @@ class inference_mode(_Mode):
     """
 
     def __init__(self, mode: bool = True) -> None:
-        super().__init__(**({"recording": False, "inference": True} if mode else {}))
+        super().__init__(recording=not mode, inference=bool(mode))
 
 
 class enable_grad(_Mode):
@@ -158,7 +161,30 @@ class enable_grad(_Mode):
         super().__init__(recording=True)
 
 
-class set_grad_enabled(_Mode):
+class _Switch(_Mode):
+    """A mode that is also set by being constructed; a `with` block or a decorated function then bounds it."""
+
+    def __init__(self, **modes: bool):
+        super().__init__(**modes)
+        super().__enter__()
+        self._entered = False
+
+    def __enter__(self) -> "_Switch":
+        if self._entered:
+            super().__enter__()
+        else:
+            self._entered = True                     # what was before the construction is what the block will restore
+            self._set()
+        return self
+
+    def __call__(self, function: Callable) -> Callable:
+        if not self._entered:                        # nothing is to change before the call
+            self._entered = True
+            self.__exit__()
+        return super().__call__(function)
+
+
+class set_grad_enabled(_Switch):
     """Turn recording on or off: at once when called, and until the end of the block when used in a `with`.
 
     Args:
@@ -175,16 +201,6 @@ class set_grad_enabled(_Mode):
 
     def __init__(self, mode: bool) -> None:
         super().__init__(recording=bool(mode))
-        super().__enter__()
-
-    def __enter__(self) -> "set_grad_enabled":
-        if not self._before:                         # entered again: a copy made by the decorator, or a second `with`
-            super().__enter__()
-        return self
-
-    def __call__(self, function: Callable) -> Callable:
-        self.__exit__()                              # used as a decorator: nothing is to change before the call
-        return super().__call__(function)
 
 
 def is_inference_mode_enabled() -> bool:
@@ -217,7 +233,7 @@ class detect_anomaly(_Mode):
         super().__init__(anomaly=True, check_nan=bool(check_nan))
 
 
-class set_detect_anomaly(set_grad_enabled):
+class set_detect_anomaly(_Switch):
     """Turn `detect_anomaly` on or off: at once when called, and until the end of the block when used in a `with`.
 
     Args:
@@ -231,5 +247,4 @@ class set_detect_anomaly(set_grad_enabled):
     """
 
     def __init__(self, mode: bool, check_nan: bool = True) -> None:
-        _Mode.__init__(self, anomaly=bool(mode), check_nan=bool(check_nan))
-        _Mode.__enter__(self)
+        super().__init__(anomaly=bool(mode), check_nan=bool(check_nan))

@@ -39,7 +39,7 @@ class Node:
         return tuple((edge, 0) for edge in self.edges)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}>"
+        return f"<{self.name()}>"
 
 
 class Parts(dict):
@@ -48,14 +48,22 @@ class Parts(dict):
     base = None
 
     def __add__(self, other: "Parts") -> "Parts":
-        return Parts({**self, **other})
+        return Parts({**self, **other, **{k: self[k] + other[k] for k in self.keys() & other.keys()}})
 
 
 class OutputBackward(Node):
     """One output of an operation with several: hands its gradient on under its number, kept in `saved`."""
 
     __slots__ = ()
-    op = "output"
+
+    @property
+    def op(self) -> str:              # type: ignore[override]
+        """The name of the operation that this is an output of."""
+        return self.edges[0].op
+
+    def name(self) -> str:
+        """The operation's name, as PyTorch spells it."""
+        return self.edges[0].name()
 
     def backward(self, g: Any, add: Callable, revive: Callable | None) -> None:
         add(self.edges[0], Parts({self.saved: g}))
@@ -127,3 +135,9 @@ class Extras:
     def keeps(self, tensor: Any) -> bool:
         """Whether a tensor keeps its gradient."""
         return any(ref() is tensor for ref in self.retainers)
+
+    def release(self, tensor: Any) -> bool:
+        """Let a tensor keep its gradient no longer; whether it did."""
+        kept = self.keeps(tensor)
+        self.retainers = [ref for ref in self.retainers if ref() is not tensor]
+        return kept

@@ -15,19 +15,17 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-import traceback
 from types import FunctionType
 from typing import Any, Callable, Sequence
 
 import numpy as np
 
-from .. import dtypes
-from ..backend import device_of, is_array, namespace
-from ..errors import DeviceError, DTypeError, ShapeError
+from ..backend import namespace
 from ..tensor import Tensor, wrap
+from . import runtime
 from .inplace import View
 from .modes import state
-from .node import Extras, Node, next_number, output_node
+from .node import Node, next_number, output_node
 
 # A public function's parameters have PyTorch's names, its formulas the textbook's.
 PUBLIC_NAMES = {"x": "input", "a": "input", "b": "other"}
@@ -81,10 +79,8 @@ def _compile(function: FunctionType, scope: dict, *, name: str, forward: Callabl
     scope.update({"d_" + argument: formula for argument, formula in formulas.items()})
     scope.update(
         Tensor=Tensor, ndarray=np.ndarray, np=np, new=object.__new__, number=next_number, state=state, forward=forward,
-        namespace=namespace, as_array=_as_array, explain=explain, promoted=_promoted, floated=_floated, agree=_agree,
-        matched=_matched, WEAK=_WEAK, constants=_constants, constant=_constant, View=View, output_node=output_node, trace=_trace,
-        unbroadcast=unbroadcast, whole=_whole, revive_outputs=_revive_outputs, through_composed=_through_composed,
-        composed=composed, gradients=gradients, wrap=wrap)
+        namespace=namespace, wrap=wrap, View=View, output_node=output_node, composed=composed, gradients=gradients,
+        **{name: getattr(runtime, name) for name in runtime.__all__})
     title = "".join(part.capitalize() for part in name.strip("_").split("_")) + "Backward"
     node = scope["OpNode"] = type(title, (Node,), {"__slots__": (), "op": name, "retains": bool(plan.saved_arrays)})
     compiled: dict[str, Any] = {}
@@ -195,7 +191,8 @@ class _Plan:
             pairs = ", ".join(f"r_{a}" for a in self.match)
             lines += [f"    if not agree({pairs}): {again.format(f'matched({self.name!r}, ({given},))').join(['return ', ''])}"]
         elif self.variadic and self.promote:
-            lines += [f"    if not agree(*r_{self.arrays[0]}): return {again.format(f'promoted({publics[self.arrays[0]]}, None, None, {self.to_float})')}"]
+            every = f"promoted({publics[self.arrays[0]]}, None, None, {self.to_float})"
+            lines += [f"    if not agree(*r_{self.arrays[0]}): return {again.format(every)}"]
         elif len(self.promote) == 2:
             a, b = self.promote
             lines += [f"    if t_{a} and t_{b}:",
@@ -324,149 +321,3 @@ def _show(lines: list[str]) -> str:
     if os.environ.get("TINYGRAD_ED_SHOW_OPS"):
         print(source, end="\n\n")
     return source
-
-
-# -- what the compiled code calls where it leaves the straight line ----------------------------------------------------
-
-# the kinds of array that a Python number of a type joins without changing the dtype
-_WEAK = {("f", float), ("f", int), ("f", bool), ("i", int), ("i", bool), ("u", int), ("u", bool), ("b", bool)}
-
-
-_constants: dict = {}                # (number, dtype) -> the number as a 0-d array
-
-
-def _constant(value: Any, dtype: np.dtype) -> np.ndarray:
-    array = np.array(value, dtype)
-    array.flags.writeable = False
-    if value == value and value != 0:    # NaN is never found again, and 0.0 is found for -0.0
-        if len(_constants) >= 4096:
-            _constants.clear()
-        _constants[value, dtype] = array
-    return array
-
-
-def _as_array(y: Any) -> Any:
-    return np.asarray(y) if isinstance(y, (np.generic, int, float)) else y
-
-
-def _agree(*operands: Any) -> bool:
-    """Whether operands combine as they are: arrays of one dtype, and Python numbers that do not change it."""
-    dtype = None
-    for x in operands:
-        if is_array(x):
-            if dtype is None:
-                dtype = x.dtype
-            elif x.dtype is not dtype:
-                return False
-    return dtype is not None and all(x is None or is_array(x) or (dtype.kind, type(x)) in _WEAK for x in operands)
-
-
-def _promoted(args: Sequence, names: Sequence[str] | None, order: Sequence[str] | None, to_float: bool) -> list:
-    """The arguments with those named converted to their common dtype; NumPy's numbers become Python's."""
-    chosen = range(len(args)) if names is None else [order.index(n) for n in names]     # type: ignore[union-attr]
-    args = [a.item() if isinstance(a, np.generic) else a for a in args]
-    common = dtypes.result_type(*[args[i] for i in chosen if args[i] is not None])
-    if to_float and common.kind != "f":
-        common = dtypes.get_default_dtype()
-    every_number = not any(isinstance(args[i], Tensor) or is_array(args[i]) for i in chosen)
-    for i in chosen:
-        x = args[i]
-        if is_array(x):
-            args[i] = wrap(x if x.dtype is common else x.astype(common))
-        elif isinstance(x, Tensor):
-            args[i] = _cast(x, common)
-        elif isinstance(x, (list, tuple)) or (every_number and x is not None) or (x is not None and (common.kind, type(x)) not in _WEAK):
-            args[i] = wrap(np.asarray(x, common))
-    return args
-
-
-def _floated(args: Sequence, positions: Sequence[int]) -> list:
-    args = list(args)
-    for i in positions:
-        if isinstance(args[i], Tensor):
-            args[i] = _cast(args[i], dtypes.get_default_dtype())
-    return args
-
-
-def _matched(name: str, args: Sequence) -> list:
-    args = [wrap(a) if is_array(a) else a for a in args]
-    found = [a for a in args if isinstance(a, Tensor)]
-    if len({a.dtype for a in found}) > 1 or len(found) < len(args):
-        kinds = ", ".join(_describe(a) for a in args)
-        raise DTypeError(f"{name} takes tensors of one dtype, got {kinds}; write x.to(other.dtype)")
-    return [_cast(a, dtypes.canonical(a.dtype)) for a in args]
-
-
-def _cast(x: Tensor, dtype: np.dtype) -> Tensor:
-    if x._data.dtype is dtype:
-        return x
-    from ..ops.convert import convert
-    return convert(x, dtype=dtype, device=x.device)
-
-
-def _trace(node: Node) -> None:
-    """Remember, with detect_anomaly, the user's line that made a node."""
-    package = os.path.dirname(os.path.dirname(__file__))
-    frames = [f for f in traceback.extract_stack() if not f.filename.startswith((package, "<"))]
-    node.extras = Extras()
-    if frames:
-        node.extras.site = f'{frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}'
-
-
-def _describe(x: Any) -> str:
-    if isinstance(x, Tensor):
-        return f"{x.dtype}{list(x.shape)}" + ("" if x.device.type == "cpu" else f" on {x.device}")
-    return f"{x.dtype} array {list(x.shape)}" if is_array(x) else repr(x) if isinstance(x, (int, float, bool)) else type(x).__name__
-
-
-def explain(error: Exception, name: str, args: Sequence) -> Exception:
-    """The error to raise where an operation's forward failed: what was computed, on which shapes, dtypes and devices."""
-    if isinstance(error, (ShapeError, DTypeError, DeviceError)):
-        return error
-    given = ", ".join(_describe(a) for a in args)
-    devices = {str(device_of(a._data)) for a in args if isinstance(a, Tensor)} | {"cpu" for a in args if isinstance(a, np.ndarray)}
-    if len(devices) > 1:
-        return DeviceError(f"{name}({given}): the tensors are on {' and '.join(sorted(devices))}; move one: x.to(other.device)")
-    if isinstance(error, TypeError):
-        return DTypeError(f"{name}({given}): {error}")
-    if isinstance(error, IndexError):                 # NumPy's AxisError among them
-        return IndexError(f"{name}({given}): {error}")
-    if isinstance(error, ValueError):
-        return ShapeError(f"{name}({given}): {error}")
-    return error
-
-
-def unbroadcast(g: Any, shape: tuple) -> Any:
-    """Sum g over the axes that broadcasting added or stretched, back to `shape`."""
-    from ..ops.broadcast import sum_to
-    return sum_to(g, shape=shape)
-
-
-def _whole(parts: dict, likes: Sequence[tuple]) -> list:
-    """The gradients of all outputs, with zeros for those that nothing was computed from."""
-    some = next(iter(parts.values()))
-    as_tensor = isinstance(some, Tensor)
-    xp = namespace(some._data if as_tensor else some)
-    zeros = lambda shape, dtype: wrap(xp.zeros(shape, dtype)) if as_tensor else xp.zeros(shape, dtype)
-    return [parts[k] if k in parts else zeros(*like) for k, like in enumerate(likes)]
-
-
-def _revive_outputs(ys: Sequence, node: Node, revive: Callable) -> list:
-    return [revive(y, output_node(node, k) if y.dtype.kind == "f" else None) for k, y in enumerate(ys)]
-
-
-def _through_composed(composed: Callable, arrays: Sequence, edges: Sequence, options: dict, g: Any, add: Callable, revive: Callable) -> None:
-    """The gradients of a fused op as a recorded computation: those of its composed twin.
-
-    Each input is an alias of what it was, so that the walk stops there even where one input was computed from another.
-    """
-    from ..ops.convert import alias
-    from .engine import grad
-    inputs = [alias(t) if isinstance(t := revive(x, e), Tensor) else t for x, e in zip(arrays, edges)]
-    y = composed(*inputs, **options)
-    wanted = [(x, e) for x, e in zip(inputs, edges) if e is not None]
-    outputs = [(v, d) for v, d in zip(y, g) if v.requires_grad] if isinstance(y, (tuple, list)) else [(y, g)]
-    found = grad([v for v, _ in outputs], [x for x, _ in wanted], [d for _, d in outputs], create_graph=True, allow_unused=True)
-    for (_, e), d in zip(wanted, found):
-        if d is not None:
-            add(e, d)

@@ -20,7 +20,7 @@ expand_to = op("expand", lambda xp, x, *, shape: xp.broadcast_to(x, shape), view
 sum_to = op("sum_to", lambda x, *, shape: _sum_to(x, shape), x=lambda g, x_shape: expand_to(g, shape=x_shape),
             doc="x summed over the axes that broadcasting would add or stretch to come from `shape` to x's shape.")
 
-sum_over = op("sum", lambda x, *, dims, keepdim: x.sum(axis=dims, keepdims=keepdim),
+sum_over = op("sum", lambda x, *, dims, keepdim: total(x, dims, keepdim),
               x=lambda g, x_shape, dims, keepdim: expand_to(keep_dims(g, x_shape, dims, keepdim), shape=x_shape),
               doc="x summed over a tuple of dimensions in [0, ndim).")
 
@@ -28,7 +28,14 @@ sum_over = op("sum", lambda x, *, dims, keepdim: x.sum(axis=dims, keepdims=keepd
 def _sum_to(x: Any, shape: tuple) -> Any:
     extra = x.ndim - len(shape)
     dims = tuple(range(extra)) + tuple(i + extra for i, n in enumerate(shape) if n == 1 and x.shape[i + extra] != 1)
-    return (x.sum(axis=dims, keepdims=True) if dims else x).reshape(shape)
+    return (total(x, dims, True) if dims else x).reshape(shape)
+
+
+def total(x: Any, dims: tuple, keepdim: bool, dtype: Any = None) -> Any:
+    """The sum of an array. float16 is summed in float32: in its own precision 2048 + 1 is 2048."""
+    if (dtype or x.dtype).char != "e":
+        return x.sum(axis=dims, dtype=dtype, keepdims=keepdim)
+    return x.sum(axis=dims, dtype="float32", keepdims=keepdim).astype("float16")
 
 
 def keep_dims(y: Any, shape: tuple, dims: Sequence[int], keepdim: bool) -> Any:

@@ -196,7 +196,7 @@ expm1 = _smooth("expm1", "e^x - 1, exact also for small x.", "[0.0, 1.0] -> [0.0
                lambda xp, x: xp.expm1(x), x=lambda g, y: g * y + g)
 log = _smooth("log", "The natural logarithm.", "[1.0, 10.0] -> [0.0000, 2.3026]", lambda xp, x: xp.log(x), x=lambda g, x: g / x)
 log2 = _smooth("log2", "The logarithm to base 2.", "[1.0, 8.0] -> [0., 3.]", lambda xp, x: xp.log2(x), x=lambda g, x: g / (x * LN2))
-log10 = _smooth("log10", "The logarithm to base 10.", "[1.0, 100.0] -> [0., 2.]",
+log10 = _smooth("log10", "The logarithm to base 10.", "[1.0, 10.0] -> [0., 1.]",
                lambda xp, x: xp.log10(x), x=lambda g, x: g / (x * LN10))
 log1p = _smooth("log1p", "log(1 + x), exact also for small x.", "[0.0, 1.0] -> [0.0000, 0.6931]",
                lambda xp, x: xp.log1p(x), x=lambda g, x: g / (x + 1))
@@ -309,7 +309,7 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
 # -- rounding and sign -------------------------------------------------------------------------------------------------
 
 abs = _unary("abs", "|x|; the derivative at 0 is 0.", "[1.0, -2.0] -> [1., 2.]", lambda xp, x: xp.abs(x), x=lambda g, x: g * sign(x))
-sign = _unary("sign", "-1, 0 or 1; the derivative is 0.", "[3.0, 0.0, -2.0] -> [ 1.,  0., -1.]", lambda xp, x: xp.sign(x), x=_zero)
+sign = _unary("sign", "-1, 0 or 1; the derivative is 0.", "[3.0, 0.0, -2.0] -> [ 1.,  0., -1.]", lambda xp, x: xp.sign(x) if x.dtype != bool else x.copy(), x=_zero)
 floor = _unary("floor", "The largest integer not above x; the derivative is 0.", "[1.5, -1.5] -> [ 1., -2.]", lambda xp, x: xp.floor(x), x=_zero)
 ceil = _unary("ceil", "The smallest integer not below x; the derivative is 0.", "[1.5, -1.5] -> [ 2., -1.]", lambda xp, x: xp.ceil(x), x=_zero)
 trunc = _unary("trunc", "x rounded towards 0; the derivative is 0.", "[1.5, -1.5] -> [ 1., -1.]", lambda xp, x: xp.trunc(x), x=_zero)

@@ -5,15 +5,16 @@ and in-place forms are the tables below.
 """
 from __future__ import annotations
 
+from functools import cache
 from types import FunctionType
 from typing import Any
 
 from ..autograd.inplace import in_place
 from ..tensor import Tensor
-from . import convert, elementwise, index, join, linalg, order, reduce, scan, shape, softmax
+from . import broadcast, compare, convert, elementwise, fill, index, join, like, linalg, matmul, order, random, reduce, scan, shape, softmax
 from .convert import CONVERSIONS
 
-FAMILIES = (elementwise, reduce, scan, shape, join, index, order, linalg, softmax, convert)
+FAMILIES = (elementwise, reduce, scan, shape, join, index, order, matmul, linalg, softmax, convert)
 
 ALIASES = {
     "absolute": "abs", "negative": "neg", "subtract": "sub", "multiply": "mul", "divide": "div", "true_divide": "div",
@@ -25,7 +26,7 @@ ALIASES = {
 
 OPERATORS = {
     "add": elementwise._add, "sub": elementwise._sub, "mul": elementwise.mul, "truediv": elementwise._div,
-    "floordiv": elementwise.floor_divide, "mod": elementwise.remainder, "pow": elementwise.pow, "matmul": "matmul",
+    "floordiv": elementwise.floor_divide, "mod": elementwise.remainder, "pow": elementwise.pow, "matmul": matmul.matmul,
     "and": elementwise.bitwise_and, "or": elementwise.bitwise_or, "xor": elementwise.bitwise_xor,
     "lshift": elementwise.bitwise_left_shift, "rshift": elementwise.bitwise_right_shift,
 }
@@ -39,6 +40,7 @@ IN_PLACE = (
     "logical_xor logical_not bitwise_and bitwise_or bitwise_xor bitwise_not eq ne lt le gt ge xlogy fill_diagonal").split()
 
 
+@cache
 def functions() -> dict[str, FunctionType]:
     """Every public function of the families, by name, aliases included."""
     found = {name: getattr(family, name) for family in FAMILIES for name in family.__all__}
@@ -48,28 +50,68 @@ def functions() -> dict[str, FunctionType]:
 def attach() -> None:
     """Give Tensor its methods and operators."""
     found = functions()
+    members: dict[str, Any] = {}
     for name, function in found.items():
-        first = function.__code__.co_varnames[:1]
-        if (first == ("input",) or first == ("args",)) and not hasattr(Tensor, name):     # a declared op takes *args until its first call
-            setattr(Tensor, name, function)
+        first = function.__code__.co_varnames[:1]      # a declared op takes *args until its first call
+        if first in (("input",), ("args",)) and not hasattr(Tensor, name):
+            members[name] = function
+    for function in (*like.METHODS, *random.METHODS, *fill.METHODS, *compare.METHODS):
+        members[function.__name__] = function
     for name in IN_PLACE:
-        if name in found:
-            setattr(Tensor, name + "_", in_place(found[name], name + "_"))
-    for name, function in OPERATORS.items():
-        function = found.get(function) if isinstance(function, str) else function
-        if function is None: continue
-        setattr(Tensor, f"__{name}__", function)
-        setattr(Tensor, f"__r{name}__", _reflected(function))
-        setattr(Tensor, f"__i{name}__", in_place(function, name + "_"))
+        members[name + "_"] = in_place(found[name], name + "_")
+    for name, primitive in OPERATORS.items():
+        members[f"__{name}__"] = primitive
+        members[f"__r{name}__"] = _reflected(primitive)
+        members[f"__i{name}__"] = in_place(primitive, name + "_")
     for name in COMPARISONS:
-        setattr(Tensor, f"__{name}__", found[name])
-    Tensor.__neg__, Tensor.__abs__, Tensor.__invert__ = found["neg"], found["abs"], found["bitwise_not"]
+        members[f"__{name}__"] = found[name]
     for name, dtype in CONVERSIONS.items():
-        setattr(Tensor, name, _conversion(name, dtype))
+        members[name] = _conversion(name, dtype)
+    members.update(
+        __neg__=found["neg"], __pos__=lambda self: self, __abs__=found["abs"], __invert__=found["bitwise_not"],
+        __getitem__=index.getitem, __setitem__=index.setitem, __iter__=_iterate, __array_ufunc__=_array_ufunc,
+        T=property(_reversed_dims, doc="The tensor with its dimensions reversed; a view."),
+        mT=property(_transposed, doc="The matrices of the last two dimensions transposed; a view."))
+    for name, member in members.items():
+        setattr(Tensor, name, member)
 
 
 def _reflected(function: Any) -> Any:
     return lambda self, other: function(other, self)
+
+
+def _reversed_dims(self: Tensor) -> Tensor:
+    return broadcast.permute_to(self, dims=tuple(range(self.ndim))[::-1])
+
+
+def _transposed(self: Tensor) -> Tensor:
+    return functions()["transpose"](self, -2, -1)
+
+
+def _iterate(self: Tensor) -> Any:
+    if self.ndim == 0:
+        raise TypeError("a 0-d tensor cannot be iterated over; write x.item() for its number")
+    return iter(join.unbind(self))
+
+
+# NumPy's functions whose names differ from ours; the others are found by name.
+UFUNCS = {
+    "subtract": "sub", "multiply": "mul", "divide": "div", "true_divide": "div", "power": "pow", "negative": "neg", "absolute": "abs",
+    "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "arctan2": "atan2",
+    "equal": "eq", "not_equal": "ne", "less": "lt", "less_equal": "le", "greater": "gt", "greater_equal": "ge", "rint": "round",
+    "invert": "bitwise_not", "left_shift": "bitwise_left_shift", "right_shift": "bitwise_right_shift",
+}
+
+
+def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+    """`array + tensor` and `np.exp(tensor)` are the tensor operations of that name, and recorded as such.
+
+    What has no such name (`out=`, `np.add.reduce`) is computed on the arrays, where no gradient would be lost.
+    """
+    function = functions().get(UFUNCS.get(ufunc.__name__, ufunc.__name__))
+    if method == "__call__" and not kwargs and function is not None:
+        return function(*inputs)
+    return getattr(ufunc, method)(*[x.numpy() if isinstance(x, Tensor) else x for x in inputs], **kwargs)
 
 
 def _conversion(name: str, dtype: Any) -> Any:

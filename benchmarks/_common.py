@@ -1,0 +1,70 @@
+"""What the benchmark scripts share: interleaved timing, a description of the machine, tables and JSON."""
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def interleaved(tasks: dict[str, Callable[[], Any]], repeat: int) -> dict[str, list[float]]:
+    """Seconds of every repeat of every task, the tasks taking turns so that a busy machine disturbs all alike."""
+    times: dict[str, list[float]] = {name: [] for name in tasks}
+    for round_number in range(repeat + 2):
+        for name, task in tasks.items():
+            start = time.perf_counter()
+            task()
+            elapsed = time.perf_counter() - start
+            if round_number >= 2:                     # the first two rounds warm up
+                times[name].append(elapsed)
+    return times
+
+
+def median(times: list[float]) -> float:
+    """The median."""
+    return statistics.median(times)
+
+
+def ratio(ours: list[float], theirs: list[float]) -> float:
+    """The median of the ratios of neighbouring repeats, which a slow phase of the machine hits together."""
+    return statistics.median(a / b for a, b in zip(ours, theirs))
+
+
+def machine() -> dict[str, str]:
+    """What the figures were measured on."""
+    import numpy
+    cpu = platform.processor() or platform.machine()
+    try:
+        cpu = next(line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    found = {"cpu": cpu, "cores": str(os.cpu_count()), "system": f"{platform.system()} {platform.machine()}",
+             "python": platform.python_version(), "numpy": numpy.__version__}
+    try:
+        import torch
+        found["torch"] = f"{torch.__version__}, {torch.get_num_threads()} threads"
+    except ImportError:
+        pass
+    return found
+
+
+def save(name: str, rows: list[dict], path: str | None = None) -> Path:
+    """Write rows and the machine to a JSON file, by default results/<name>.json."""
+    target = Path(path) if path else RESULTS / f"{name}.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps({"benchmark": name, "machine": machine(), "rows": rows}, indent=1) + "\n")
+    return target
+
+
+def table(rows: list[dict]) -> str:
+    """Rows of equal keys as a Markdown table."""
+    heads = list(rows[0])
+    text = [[f"{row[h]:.3g}" if isinstance(row[h], float) else str(row[h]) for h in heads] for row in rows]
+    widths = [max(len(h), *(len(line[i]) for line in text)) for i, h in enumerate(heads)]
+    lines = [heads, ["-" * w for w in widths], *text]
+    return "\n".join("| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths)) + " |" for line in lines)

@@ -1,0 +1,275 @@
+"""Optimizers: five-line references on single numbers, state and its round trips, groups, errors that change nothing."""
+import copy
+import math
+import pickle
+
+import numpy as np
+import pytest
+
+import tinygrad_ed as tg
+from tinygrad_ed import nn, optim
+from tinygrad_ed.errors import InPlaceError, ShapeError
+
+# -- the methods, on one number, as in the papers ----------------------------------------------------------------------
+
+def sgd(p, gradients, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False, maximize=False):
+    v = None
+    for g in gradients:
+        g = (-g if maximize else g) + weight_decay * p
+        v = g if v is None else momentum * v + (1 - dampening) * g
+        p -= lr * ((g + momentum * v) if nesterov else v if momentum else g)
+    return p
+
+
+def adam(p, gradients, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, amsgrad=False, maximize=False, decoupled=False):
+    m = v = largest = 0.0
+    for t, g in enumerate(gradients, 1):
+        p, g = (p * (1 - lr * weight_decay), -g if maximize else g) if decoupled else (p, (-g if maximize else g) + weight_decay * p)
+        m, v = betas[0] * m + (1 - betas[0]) * g, betas[1] * v + (1 - betas[1]) * g * g
+        largest = max(largest, v) if amsgrad else v
+        p -= lr * (m / (1 - betas[0] ** t)) / (math.sqrt(largest / (1 - betas[1] ** t)) + eps)
+    return p
+
+
+SGD = [dict(lr=0.1), dict(lr=0.1, momentum=0.9), dict(lr=0.1, momentum=0.9, dampening=0.3), dict(lr=0.1, momentum=0.9, nesterov=True),
+       dict(lr=0.1, weight_decay=0.2), dict(lr=0.1, momentum=0.5, weight_decay=0.2, maximize=True)]
+ADAM = [dict(lr=0.1), dict(lr=0.1, betas=(0.5, 0.7), eps=1e-3), dict(lr=0.1, weight_decay=0.2), dict(lr=0.1, amsgrad=True),
+        dict(lr=0.1, amsgrad=True, weight_decay=0.1, maximize=True)]
+METHODS = ([(optim.SGD, sgd, o, {}) for o in SGD] + [(optim.Adam, adam, o, {}) for o in ADAM]
+           + [(optim.AdamW, adam, {"weight_decay": 0.01, **o}, {"decoupled": True}) for o in ADAM])
+IDS = [f"{m.__name__}-{'-'.join(f'{k}={v}' for k, v in o.items())}" for m, _, o, _ in METHODS]
+
+
+@pytest.mark.parametrize("method, reference, options, extra", METHODS, ids=IDS)
+@pytest.mark.parametrize("shape", [(), (3,), (0,), (2, 1, 3)])
+def test_steps_are_those_of_the_scalar_reference(method, reference, options, extra, shape):
+    rng = np.random.default_rng(0)
+    start, gradients = rng.normal(size=shape), rng.normal(size=(50, *shape))
+    p = nn.Parameter(tg.tensor(start))
+    optimizer = method([p], **options)
+    for g in gradients:
+        p.grad = tg.tensor(g)
+        optimizer.step()
+    expected = [reference(float(start[i]), [float(g[i]) for g in gradients], **options, **extra) for i in np.ndindex(shape)]
+    np.testing.assert_allclose(p.detach().numpy().reshape(-1), expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("method, reference, options, extra", METHODS, ids=IDS)
+def test_save_load_continue_is_never_having_stopped(method, reference, options, extra, tmp_path):
+    def start():
+        tg.manual_seed(3)
+        net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
+        return net, method(net.parameters(), **options)
+
+    def run(net, optimizer, steps):
+        for x in steps:
+            optimizer.zero_grad()
+            (net(x) ** 2).mean().backward()
+            optimizer.step()
+
+    tg.manual_seed(1)
+    steps = [tg.randn(5, 3) for _ in range(6)]
+    net, optimizer = start()
+    run(net, optimizer, steps)
+    half, half_optimizer = start()
+    run(half, half_optimizer, steps[:3])
+    tg.save({"net": half.state_dict(), "optimizer": half_optimizer.state_dict()}, tmp_path / "c")
+    saved = tg.load(tmp_path / "c")
+    again, again_optimizer = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1)), None
+    again.load_state_dict(saved["net"])
+    again_optimizer = method(again.parameters(), lr=123.0)
+    again_optimizer.load_state_dict(saved["optimizer"])
+    assert again_optimizer.param_groups[0]["lr"] == options["lr"]
+    run(again, again_optimizer, steps[3:])
+    for a, b in zip(net.parameters(), again.parameters()):
+        assert np.array_equal(a.detach().numpy(), b.detach().numpy())
+    for duplicate in (copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))):
+        half2, optimizer2 = duplicate((half, half_optimizer))
+        run(half2, optimizer2, steps[3:])
+        assert all(np.array_equal(a.detach().numpy(), b.detach().numpy()) for a, b in zip(net.parameters(), half2.parameters()))
+
+
+@pytest.mark.parametrize("dtype", [tg.float16, tg.float32, tg.float64])
+@pytest.mark.parametrize("method", [optim.SGD, optim.Adam, optim.AdamW])
+def test_dtype_and_memory_are_kept_and_the_gradient_is_not_written(method, dtype):
+    p = nn.Parameter(tg.ones(4, dtype=dtype))
+    p.grad = tg.full((4,), 2.0, dtype=dtype)
+    array, grad = p.data, p.grad.data
+    optimizer = method([p], lr=0.1, weight_decay=0.1, maximize=True)
+    for _ in range(3):
+        optimizer.step()
+    assert p.data is array and p.dtype == dtype and (grad == 2).all() and (array != 1).all()
+    assert all(s.dtype == dtype for n, s in optimizer.state[p].items() if n != "step")
+
+
+def test_a_step_is_noticed_by_a_graph_that_needs_the_old_value():
+    p = nn.Parameter(tg.ones(2))
+    y = (p * p).sum()
+    p.grad = tg.ones(2)
+    optim.SGD([p], lr=0.1).step()
+    with pytest.raises(InPlaceError):
+        y.backward()
+
+
+def test_parameters_without_gradient_stay_and_have_no_state():
+    a, b = nn.Parameter(tg.ones(2)), nn.Parameter(tg.ones(2))
+    optimizer = optim.Adam([a, b], lr=0.1, weight_decay=0.5)
+    a.grad = tg.ones(2)
+    optimizer.step()
+    assert b.tolist() == [1, 1] and list(optimizer.state) == [a]
+    plain = optim.SGD([a], lr=0.1)
+    plain.step()
+    assert plain.state_dict()["state"] == {}
+
+
+def test_closure_runs_recorded_and_its_loss_is_returned():
+    p = nn.Parameter(tg.tensor(2.0))
+    optimizer = optim.SGD([p], lr=0.25)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = p * p
+        loss.backward()
+        return loss
+
+    with tg.no_grad():
+        assert optimizer.step(closure).item() == 4
+    assert p.item() == 1
+
+
+def test_zero_grad():
+    p = nn.Parameter(tg.ones(2))
+    optimizer = optim.SGD([p])
+    p.grad = tg.ones(2)
+    array = p.grad.data
+    optimizer.zero_grad(set_to_none=False)
+    assert p.grad.data is array and not array.any()
+    optimizer.zero_grad()
+    assert p.grad is None
+
+
+# -- groups ------------------------------------------------------------------------------------------------------------
+
+def test_groups_have_options_of_their_own():
+    a, b = nn.Parameter(tg.ones(1)), nn.Parameter(tg.ones(1))
+    optimizer = optim.SGD([{"params": [a]}, {"params": b, "lr": 0.5}], lr=0.1)
+    a.grad = b.grad = tg.ones(1)
+    optimizer.step()
+    assert np.allclose([a.item(), b.item()], [0.9, 0.5])
+    c = nn.Parameter(tg.ones(1))
+    optimizer.add_param_group({"params": (c,), "lr": 1.0, "name": "late"})
+    assert [g["lr"] for g in optimizer.param_groups] == [0.1, 0.5, 1.0] and optimizer.param_groups[2]["name"] == "late"
+    optimizer.param_groups[2]["lr"] = 2.0
+    assert optimizer.state_dict()["param_groups"][2] == {**optimizer.defaults, "lr": 2.0, "name": "late", "params": [2]}
+
+
+@pytest.mark.parametrize("give", [lambda m: m.parameters(), lambda m: list(m.parameters()), lambda m: iter(list(m.parameters())),
+                                  lambda m: tuple(m.parameters()), lambda m: m.named_parameters(), lambda m: dict(m.named_parameters())])
+def test_ways_to_give_parameters(give):
+    net = nn.Linear(2, 1)
+    optimizer = optim.Adam(give(net))
+    assert [id(p) for p in optimizer.param_groups[0]["params"]] == [id(net.weight), id(net.bias)]
+    if "param_names" in optimizer.param_groups[0]:
+        assert optimizer.param_groups[0]["param_names"] == ["weight", "bias"]
+
+
+def bad_parameters():
+    p, q = nn.Parameter(tg.ones(2)), nn.Parameter(tg.ones(2))
+    frozen = np.ones(2, np.float32)
+    frozen.flags.writeable = False
+    return [([], ValueError, "none"), (iter([]), ValueError, "anew"), (p, TypeError, r"\[parameter\]"), ({p, q}, TypeError, "write a list"),
+            ([p, p], ValueError, "twice"), ([{"params": [p]}, {"params": [q, p]}], ValueError, "twice"),
+            ([p * 2], ValueError, "leaves"), ([np.ones(2)], TypeError, "ndarray"), ([("a", p), q], ValueError, "names"),
+            ([{"params": [("a", p)]}, {"params": [q]}], ValueError, "names"), ([{"lr": 1}], ValueError, "params"),
+            ([tg.Tensor(frozen)], InPlaceError, "read-only"), ([{"params": [p]}, q], TypeError, "dict")]
+
+
+@pytest.mark.parametrize("params, error, text", bad_parameters())
+def test_bad_parameters(params, error, text):
+    with pytest.raises(error, match=text):
+        optim.SGD(params, lr=0.1)
+
+
+@pytest.mark.parametrize("method, options", [
+    (optim.SGD, dict(lr=-1)), (optim.SGD, dict(lr=float("nan"))), (optim.SGD, dict(momentum=-0.1)), (optim.SGD, dict(weight_decay=-1)),
+    (optim.SGD, dict(nesterov=True)), (optim.SGD, dict(nesterov=True, momentum=0.9, dampening=0.1)), (optim.SGD, dict(differentiable=True)),
+    (optim.Adam, dict(lr=-1)), (optim.Adam, dict(eps=-1)), (optim.Adam, dict(betas=(1.0, 0.9))), (optim.Adam, dict(betas=(0.9, -0.1))),
+    (optim.AdamW, dict(weight_decay=-1))])
+def test_bad_options(method, options):
+    p, q = nn.Parameter(tg.ones(2)), nn.Parameter(tg.ones(2))
+    with pytest.raises(ValueError):
+        method([p], **options)
+    optimizer = method([p])
+    with pytest.raises(ValueError):
+        optimizer.add_param_group({"params": [q], **options})
+    assert len(optimizer.param_groups) == 1
+
+
+# -- state -------------------------------------------------------------------------------------------------------------
+
+def stepped(method, *shapes, **options):
+    params = [nn.Parameter(tg.ones(*shape)) for shape in shapes]
+    optimizer = method(params, **options)
+    for p in params:
+        p.grad = tg.ones_like(p.detach())
+    optimizer.step()
+    return optimizer
+
+
+def test_state_dict_has_pytorchs_format():
+    state = stepped(optim.Adam, (2,), (3,)).state_dict()
+    assert list(state) == ["state", "param_groups"] and list(state["state"]) == [0, 1]
+    assert list(state["state"][0]) == ["step", "exp_avg", "exp_avg_sq"] and state["state"][0]["step"].item() == 1
+    assert state["param_groups"][0]["params"] == [0, 1]
+
+
+def test_loaded_state_is_a_copy_in_the_parameters_dtype():
+    source = stepped(optim.Adam, (2,))
+    p = nn.Parameter(tg.ones(2, dtype=tg.float64))
+    target = optim.Adam([p])
+    target.load_state_dict(source.state_dict())
+    moments = target.state[p]
+    assert moments["exp_avg"].dtype == tg.float64 and moments["step"].dtype == tg.float32
+    p.grad = tg.ones_like(p.detach())
+    target.step()
+    assert next(iter(source.state.values()))["step"].item() == 1
+
+
+@pytest.mark.parametrize("other, error", [
+    (lambda: stepped(optim.Adam, (2,), (3,)), ValueError), (lambda: stepped(optim.Adam, (3,)), ShapeError),
+    (lambda: stepped(optim.SGD, (2,), momentum=0.9), ValueError)])
+def test_a_state_that_does_not_fit_changes_nothing(other, error):
+    optimizer = stepped(optim.Adam, (2,), lr=0.5)
+    state, groups = dict(optimizer.state), optimizer.param_groups
+    with pytest.raises(error):
+        optimizer.load_state_dict(other().state_dict())
+    with pytest.raises(ValueError, match="param_groups"):
+        optimizer.load_state_dict({"0.weight": tg.ones(2)})
+    assert dict(optimizer.state) == state and optimizer.param_groups is groups and groups[0]["lr"] == 0.5
+
+
+def test_hooks():
+    optimizer, log = stepped(optim.SGD, (2,)), []
+    optimizer.register_step_pre_hook(lambda o, args, kwargs: log.append("before"))
+    handle = optimizer.register_step_post_hook(lambda o, args, kwargs: log.append("after"))
+    optimizer.register_state_dict_pre_hook(lambda o: log.append("saving"))
+    optimizer.register_state_dict_post_hook(lambda o, state: {**state, "extra": 1})
+    optimizer.register_load_state_dict_pre_hook(lambda o, state: {k: v for k, v in state.items() if k != "extra"})
+    optimizer.register_load_state_dict_post_hook(lambda o: log.append("loaded"))
+    optimizer.register_step_pre_hook(lambda o, args, kwargs: log.append("again"))
+    optimizer.step()
+    handle.remove()
+    optimizer.step()
+    state = optimizer.state_dict()
+    optimizer.load_state_dict(state)
+    assert state["extra"] == 1 and log == ["before", "again", "after", "before", "again", "saving", "loaded"]
+
+
+def test_repr():
+    text = repr(optim.SGD([nn.Parameter(tg.ones(1))], lr=0.1))
+    assert text.startswith("SGD (\nParameter Group 0\n    dampening: 0\n") and "    lr: 0.1\n" in text and text.endswith("\n)")
+
+
+def test_a_method_without_a_step_says_so():
+    with pytest.raises(NotImplementedError, match="_step_group"):
+        optim.Optimizer([nn.Parameter(tg.ones(1))], {"lr": 1}).step()

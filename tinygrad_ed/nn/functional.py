@@ -1,0 +1,87 @@
+"""The layers' mathematics as functions, under PyTorch's names; most are the operations of `ops`."""
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from ..ops.elementwise import relu as _relu
+from ..ops.index import one_hot
+from ..ops.loss import cross_entropy, l1_loss, mse_loss, nll_loss
+from ..ops.matmul import linear
+from ..ops.softmax import log_softmax as _log_softmax
+from ..ops.softmax import softmax as _softmax
+from ..tensor import Tensor
+
+__all__ = ["cross_entropy", "l1_loss", "linear", "log_softmax", "mse_loss", "nll_loss", "one_hot", "relu", "relu_", "softmax"]
+
+
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """max(x, 0), element by element; the derivative at 0 is 0.
+
+    Args:
+        input: a tensor of any shape.
+        inplace: write the result into the input.
+
+    Returns:
+        A tensor of the same shape, the input itself if inplace.
+
+    Example:
+        >>> import tinygrad_ed as tg
+        >>> tg.nn.functional.relu(tg.tensor([-1.0, 2.0]))
+        tensor([0., 2.])
+    """
+    return input.relu_() if inplace else _relu(input)
+
+
+def relu_(input: Tensor) -> Tensor:
+    """In-place form of `relu`."""
+    return input.relu_()
+
+
+def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
+    """eˣ / Σ eˣ along a dimension; see `tinygrad_ed.softmax`.
+
+    Args:
+        input: a tensor of any shape.
+        dim: the dimension along which the result sums to 1. Write it: without it a warning is given, and dimension 1 is used, or
+            0 for tensors of 0, 1 or 3 dimensions, as in PyTorch.
+        dtype: convert to this dtype first.
+
+    Returns:
+        A tensor of the same shape.
+
+    Example:
+        >>> import tinygrad_ed as tg
+        >>> tg.nn.functional.softmax(tg.zeros(2, 4), dim=1)
+        tensor([[0.2500, 0.2500, 0.2500, 0.2500],
+                [0.2500, 0.2500, 0.2500, 0.2500]])
+    """
+    return _softmax(input, _dim("softmax", input, dim, _stacklevel), dtype=dtype)
+
+
+def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
+    """log(softmax(input)), without its loss of precision; see `tinygrad_ed.log_softmax`.
+
+    Args:
+        input: a tensor of any shape.
+        dim: as for `softmax`.
+        dtype: convert to this dtype first.
+
+    Returns:
+        A tensor of the same shape.
+
+    Example:
+        >>> import tinygrad_ed as tg
+        >>> tg.nn.functional.log_softmax(tg.tensor([0.0, 1000.0]), dim=0)
+        tensor([-1000.,     0.])
+    """
+    return _log_softmax(input, _dim("log_softmax", input, dim, _stacklevel), dtype=dtype)
+
+
+def _dim(name: str, input: Tensor, dim: int | None, stacklevel: int) -> int:
+    if dim is not None:
+        return dim
+    guess = 0 if input.ndim in (0, 1, 3) else 1
+    warnings.warn(f"{name} of a tensor of shape {input.shape} without a dimension; {guess} is taken, write {name}(x, dim={guess})",
+                  stacklevel=stacklevel)
+    return guess

@@ -1,0 +1,184 @@
+"""The product of matrices, stacks and vectors, and the affine map of a layer. All other products are made of `matmul`."""
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ... import dtypes
+from ...autograd.op import op
+from ...errors import ShapeError
+from ..broadcast import expand_to, permute_to, reshape_to
+
+__all__ = ["matmul"]
+
+
+# -- the product -------------------------------------------------------------------------------------------------------
+
+def mT(x: Any) -> Any:
+    """The transposed matrix, or stack of matrices, as a view."""
+    n = x.ndim
+    return permute_to(x, dims=(1, 0) if n == 2 else (*range(n - 2), n - 1, n - 2))
+
+
+def rows(x: Any) -> Any:
+    """A stack (…, n, k) as one matrix (…·n, k): the matrices under each other."""
+    return x if x.ndim == 2 else reshape_to(x, shape=(math.prod(x.shape[:-1]), x.shape[-1]))
+
+
+def columns(x: Any) -> Any:
+    """A stack (…, n, k) as one matrix (n, …·k): the matrices side by side."""
+    n = x.ndim
+    beside = permute_to(x, dims=(n - 2, *range(n - 2), n - 1))
+    return reshape_to(beside, shape=(x.shape[-2], math.prod(x.shape[:-2]) * x.shape[-1]))
+
+
+def _flat(x: Any) -> Any:
+    return reshape_to(x, shape=(math.prod(x.shape),))
+
+
+def column(x: Any) -> Any:
+    """Vectors (…, n) as matrices (…, n, 1)."""
+    return reshape_to(x, shape=(*x.shape, 1))
+
+
+def row(x: Any) -> Any:
+    """Vectors (…, n) as matrices (…, 1, n)."""
+    return reshape_to(x, shape=(*x.shape[:-1], 1, x.shape[-1]))
+
+
+def product(a: Any, b: Any) -> Any:
+    """a @ b of arrays; a stack of matrices times one matrix or vector is one product of all their rows.
+
+    Raises:
+        ShapeError: shapes that do not multiply.
+    """
+    try:
+        if a.dtype is dtypes.float16 and type(a) is np.ndarray:       # BLAS has no float16, and NumPy's own loop is 60 times slower
+            return product(a.astype(dtypes.float32), b.astype(dtypes.float32)).astype(dtypes.float16)
+        if a.ndim > 2 and b.ndim <= 2:
+            return (rows(a) @ b).reshape(a.shape[:-1] + b.shape[1:])
+        return a @ b
+    except (ValueError, AttributeError):
+        raise _mismatch(a, b) from None
+
+
+def _mismatch(a: Any, b: Any) -> Exception:
+    for x, other in ((a, "other"), (b, "input")):
+        if not hasattr(x, "ndim"):
+            return TypeError(f"matmul multiplies tensors, not {type(x).__name__}; write {other} * {x!r}, or tensor(...) of a list")
+    what = f"matmul cannot multiply shape {a.shape} by shape {b.shape}"
+    if not (a.ndim and b.ndim):
+        return ShapeError(f"{what}: a 0-d tensor is a number, not a matrix; write input * other")
+    inner = b.shape[-2:][0]
+    if a.shape[-1] == inner:
+        return ShapeError(f"{what}: the batch dimensions {a.shape[:-2]} and {b.shape[:-2]} do not broadcast; "
+                          f"give both the same, or length 1 where one is to be repeated: input.unsqueeze(dim)")
+    fix = ("input @ other.mT" if b.ndim > 1 and a.shape[-1] == b.shape[-1] else
+           "input.mT @ other" if a.ndim > 1 and a.shape[-2] == inner else
+           None)
+    return ShapeError(f"{what}: the last dimension of input ({a.shape[-1]}) must equal the {'second to last' if b.ndim > 1 else 'only'} "
+                      f"dimension of other ({inner}); " + (f"write {fix}" if fix else "look where the shapes come from"))
+
+
+def _for_a(g: Any, b: Any, shape: tuple) -> Any:
+    """g bᵀ, the gradient of a matrix, stack or vector a of `shape`; summed over the stack in the product itself."""
+    if b.ndim == 1:
+        return column(g) * b
+    if len(shape) == 1:
+        return matmul(columns(b), _flat(g))
+    if len(shape) == 2 < g.ndim:
+        return matmul(columns(g), mT(columns(b)))
+    return matmul(g, mT(b))
+
+
+def _for_b(g: Any, a: Any, shape: tuple) -> Any:
+    """aᵀ g, the gradient of a matrix, stack or vector b of `shape`; summed over the stack in the product itself."""
+    if len(shape) == 1:
+        return matmul(_flat(g), rows(a))
+    if a.ndim == 1:
+        return column(a) * row(g)
+    if len(shape) == 2 < g.ndim:
+        return matmul(mT(rows(a)), rows(g))
+    return matmul(mT(a), g)
+
+
+matmul = op("matmul", product, match=("a", "b"), broadcast=True,
+            a=lambda g, b, a_shape: _for_a(g, b, a_shape), b=lambda g, a, b_shape: _for_b(g, a, b_shape),
+            doc="""The product of matrices, stacks of matrices and vectors; the operator `@`.
+
+Two matrices multiply as matrices; dimensions before the last two are a batch and broadcast. A 1-d input is a row, a 1-d
+other a column, and the result has no such dimension; two vectors give their inner product.
+
+Args:
+    input: a tensor of shape (…, n, k) or (k,).
+    other: a tensor of shape (…, k, m) or (k,), of the same dtype.
+
+Returns:
+    A tensor of shape (…, n, m); without n or m for a vector.
+
+Raises:
+    ShapeError: shapes that do not multiply.
+    DTypeError: two dtypes.
+
+With Y = A B: dA = dY Bᵀ, dB = Aᵀ dY, summed over the batch dimensions that were broadcast.
+
+Example:
+    >>> import tinygrad_ed as tg
+    >>> tg.matmul(tg.tensor([[1.0, 2.0], [3.0, 4.0]]), tg.tensor([1.0, 1.0]))
+    tensor([3., 7.])
+""")
+
+
+# -- the layer ---------------------------------------------------------------------------------------------------------
+
+def _affine(x: Any, weight: Any, bias: Any = None) -> Any:
+    if x.ndim == 0 or not 1 <= weight.ndim <= 2 or x.shape[-1] != weight.shape[-1]:
+        raise ShapeError(f"linear takes an input (…, in) and a weight (out, in), got shapes {x.shape} and {weight.shape}; "
+                         f"make the layer with in_features={x.shape[-1] if x.ndim else 1}")
+    y = product(x, weight.T)
+    if bias is None:
+        return y
+    if bias.ndim == 1 == weight.ndim - 1 and bias.shape[0] in (1, weight.shape[0]):
+        y += bias
+        return y
+    if weight.ndim == 2 and bias.ndim:
+        raise ShapeError(f"linear: the weight (out, in) of shape {weight.shape} takes a bias ({weight.shape[0]},), got {bias.shape}")
+    return y + bias
+
+
+column_sums = op("column_sums", lambda xp, x: product(xp.ones(math.prod(x.shape[:-1]), x.dtype), rows(x)),
+                 x=lambda g, x_shape: expand_to(g, shape=x_shape),
+                 doc="x summed over all dimensions but the last: a product with ones, which BLAS does several times faster than a sum.")
+
+
+def _for_weight(g: Any, x: Any, shape: tuple) -> Any:
+    return _for_b(g, x, shape) if len(shape) == 1 else matmul(mT(rows(g)), rows(x))
+
+
+linear = op("linear", _affine, match=("x", "weight", "bias"), broadcast=True,
+            x=lambda g, weight, x_shape: _for_a(g, mT(weight) if weight.ndim == 2 else weight, x_shape),
+            weight=lambda g, x, weight_shape: _for_weight(g, x, weight_shape),
+            bias=lambda g, bias_shape: column_sums(g) if len(bias_shape) == 1 < g.ndim else g,
+            doc="""The affine map y = x Wᵀ + b of the last dimension.
+
+Args:
+    input: a tensor of shape (…, in).
+    weight: a tensor of shape (out, in), or (in,) for a single output without its dimension.
+    bias: a tensor of shape (out,), or none.
+
+Returns:
+    A tensor of shape (…, out).
+
+Raises:
+    ShapeError: input and weight disagree about the number of inputs.
+    DTypeError: different dtypes.
+
+dx = dy W, dW = dyᵀ x and db = Σ dy over all rows: leading dimensions are folded into one product.
+
+Example:
+    >>> import tinygrad_ed as tg
+    >>> tg.nn.functional.linear(tg.tensor([[1.0, 2.0]]), tg.tensor([[1.0, 1.0], [1.0, -1.0]]), tg.tensor([0.0, 10.0]))
+    tensor([[3., 9.]])
+""")

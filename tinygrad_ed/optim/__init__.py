@@ -1,0 +1,6 @@
+"""Optimizers: one file per method, `lr` and the rest as in PyTorch."""
+from .adam import Adam, AdamW
+from .optimizer import Optimizer
+from .sgd import SGD
+
+__all__ = ["Adam", "AdamW", "Optimizer", "SGD"]

@@ -1,0 +1,310 @@
+"""Optimizer: what all methods share. Groups of parameters with their options, the state of each parameter, saving and loading.
+
+A method is a subclass with `_step_group`, which hands the arrays of each parameter to the method's formula, a function
+`update` on arrays in the same file.
+"""
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from copy import deepcopy
+from typing import Any, Callable, Iterable, Mapping
+
+import numpy as np
+
+from ..autograd.inplace import stamp
+from ..autograd.modes import enable_grad, no_grad
+from ..autograd.node import Handle, HookTable
+from ..backend import namespace, to_device
+from ..errors import InPlaceError, ShapeError
+from ..nn.parameter import clear_gradient
+from ..tensor import Tensor, as_array, wrap
+
+__all__ = ["Optimizer"]
+
+
+class Optimizer:
+    """The base class of all optimizers.
+
+    Args:
+        params: the parameters, or pairs of names and parameters, or dicts with "params" and options of their own.
+        defaults: the options of groups that do not give their own.
+
+    Raises:
+        ValueError: no parameters, one that comes twice, one that is not a leaf, or a bad option.
+        TypeError: something that is not a Tensor, or a set, whose order changes from run to run.
+
+    Example:
+        >>> import tinygrad_ed as tg
+        >>> class Descent(Optimizer):
+        ...     def _step_group(self, group, params):
+        ...         for p in params:
+        ...             p.data -= group["lr"] * p.grad.data
+        >>> p = tg.tensor(1.0, requires_grad=True)
+        >>> (p * p).backward()
+        >>> Descent([p], {"lr": 0.1}).step()
+        >>> round(p.item(), 3)
+        0.8
+    """
+
+    _like_parameter: tuple[str, ...] = ()    # entries of the state that have their parameter's shape
+
+    def __init__(self, params: Iterable, defaults: dict[str, Any]):
+        if isinstance(params, Tensor):
+            raise TypeError(f"an optimizer takes several parameters, got one Tensor of shape {params.shape}; write [parameter]")
+        groups = _ordered(params)
+        if not groups:
+            raise ValueError("an optimizer needs parameters and got none; a generator such as model.parameters() is empty after its first "
+                             "use, so write model.parameters() anew, or list(...) of it")
+        self.defaults = defaults
+        self.state: dict[Any, dict[str, Any]] = defaultdict(dict)
+        self.param_groups: list[dict[str, Any]] = []
+        self._hooks: dict[str, HookTable] = {}
+        for group in groups if isinstance(groups[0], dict) else [{"params": groups}]:
+            self.add_param_group(group)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Take more parameters, with options of their own.
+
+        Args:
+            param_group: a dict with "params" and any options; the defaults fill in the rest.
+
+        Raises:
+            ValueError: a parameter that comes twice or is not a leaf, names for only some, or a bad option.
+            TypeError: not a dict, or something that is not a Tensor.
+        """
+        if not isinstance(param_group, dict):
+            raise TypeError(f'a parameter group is a dict {{"params": [...], "lr": ...}}, got {type(param_group).__name__}')
+        if "params" not in param_group:
+            raise ValueError(f'a parameter group has its parameters under "params", got only {sorted(map(str, param_group))}')
+        given = param_group["params"]
+        entries = [given] if isinstance(given, Tensor) else _ordered(given)
+        named = [isinstance(entry, tuple) for entry in entries]
+        if any(named) and not all(named):
+            raise ValueError("either all parameters of a group have names or none; write model.named_parameters() or model.parameters()")
+        group = {**self.defaults, **param_group, "params": [entry[1] if isinstance(entry, tuple) else entry for entry in entries]}
+        if named and all(named):
+            group["param_names"] = [entry[0] for entry in entries]
+        known = {p for other in self.param_groups for p in other["params"]}
+        for i, p in enumerate(group["params"]):
+            self._check_parameter(i, p)
+            if p in known:
+                raise ValueError(f"parameter {i}, of shape {p.shape}, comes twice; each parameter belongs to one group, once")
+            known.add(p)
+        if self.param_groups and ("param_names" in group) != ("param_names" in self.param_groups[0]):
+            raise ValueError("either all groups have names or none; write named_parameters() in all of them")
+        self._check_options(group)
+        self.param_groups.append(group)
+
+    def _check_parameter(self, i: int, p: Any) -> None:
+        if not isinstance(p, Tensor):
+            raise TypeError(f"an optimizer takes Tensors, parameter {i} is {type(p).__name__}; write model.parameters()")
+        if not p.is_leaf:
+            raise ValueError(f"parameter {i}, of shape {p.shape}, was computed by {p.grad_fn!r}; only leaves can be optimized: optimize "
+                             f"what it was computed from, or write nn.Parameter(x.detach())")
+        if isinstance(p._data, np.ndarray) and not p._data.flags.writeable:
+            raise InPlaceError(f"parameter {i}, of shape {p.shape}, lies in read-only memory; write p.data = p.data.copy()")
+
+    def _check_options(self, group: dict[str, Any]) -> None:
+        """Raise ValueError for an option outside its range; extended by the methods."""
+        for option in ("lr", "eps", "momentum", "weight_decay"):
+            at_least(option, group.get(option), 0.0)
+        if group.get("differentiable"):
+            raise ValueError("steps are not recorded, so differentiable=True cannot be kept; write the step in tensors: p = p - lr * g")
+
+    # -- the step ----------------------------------------------------------------------------------------------------
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters, or overwrite them with zeros."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                clear_gradient(p, set_to_none)
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Change every parameter that has a gradient.
+
+        Args:
+            closure: computes the loss and its gradients anew; called first, while operations are recorded.
+
+        Returns:
+            What the closure returns.
+        """
+        args: tuple = (closure,)
+        for hook in self._run("step_pre"):
+            changed = hook(self, args, {})
+            args = args if changed is None else changed[0]
+        closure = args[0] if args else None
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        with no_grad():
+            for group in self.param_groups:
+                params = [p for p in group["params"] if p._grad is not None]
+                self._step_group(group, params)
+                for p in params:
+                    stamp(p._data)
+        for hook in self._run("step_post"):
+            hook(self, args, {})
+        return loss
+
+    def _step_group(self, group: dict[str, Any], params: list[Tensor]) -> None:
+        """Write the new values of a group's parameters, all of which have a gradient, into their arrays."""
+        raise NotImplementedError(f"{type(self).__name__} has no _step_group(group, params) and no step()")
+
+    # -- state -------------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state and the options, with numbers in place of the parameters; PyTorch's format.
+
+        Returns:
+            A dict {"state": {0: {...}, ...}, "param_groups": [{"lr": ..., "params": [0, ...]}, ...]}. Its tensors are the
+            optimizer's own, which go on changing: save it or copy it.
+        """
+        for hook in self._run("state_dict_pre"):
+            hook(self)
+        number = {p: i for i, p in enumerate(p for group in self.param_groups for p in group["params"])}
+        result: dict[str, Any] = {
+            "state": {number.get(key, key): value for key, value in self.state.items()},
+            "param_groups": [{**{k: v for k, v in group.items() if k != "params"}, "params": [number[p] for p in group["params"]]}
+                             for group in self.param_groups]}
+        for hook in self._run("state_dict_post"):
+            changed = hook(self, result)
+            result = result if changed is None else changed
+        return result
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over the state and the options of a `state_dict`, in the order of the parameters.
+
+        Args:
+            state_dict: what `state_dict` gave, here or in PyTorch. Its tensors are copied, to their parameter's dtype and device.
+
+        Raises:
+            ValueError: other numbers of groups or parameters.
+            ShapeError: a state that belongs to a parameter of another shape. Nothing has been changed then.
+        """
+        state_dict = dict(state_dict)
+        for hook in self._run("load_state_dict_pre"):
+            changed = hook(self, state_dict)
+            state_dict = state_dict if changed is None else changed
+        if not {"state", "param_groups"} <= set(state_dict):
+            raise ValueError(f'an optimizer\'s state_dict has the keys "state" and "param_groups", got {sorted(map(str, state_dict))}')
+        saved = state_dict["param_groups"]
+        sizes = [[len(group["params"]) for group in groups] for groups in (self.param_groups, saved)]
+        if sizes[0] != sizes[1]:
+            raise ValueError(f"the optimizer has groups of {sizes[0]} parameters, the state_dict of {sizes[1]}; make the optimizer with "
+                             f"the groups it was saved with")
+        parameter = {i: p for mine, its in zip(self.param_groups, saved) for i, p in zip(its["params"], mine["params"])}
+        state: dict[Any, dict[str, Any]] = defaultdict(dict)
+        for key, entries in state_dict["state"].items():
+            p = parameter.get(key)
+            if entries and self._like_parameter and not set(entries) & set(self._like_parameter):
+                raise ValueError(f"{type(self).__name__} keeps {list(self._like_parameter)}, the state_dict has {list(entries)}; it belongs "
+                                 f"to another method")
+            state[key if p is None else p] = deepcopy(entries) if p is None else {
+                name: self._restored(name, value, p, f"the state {name!r} of parameter {key}") for name, value in entries.items()}
+        groups = []
+        for mine, its in zip(self.param_groups, saved):
+            names = {"param_names": mine["param_names"]} if "param_names" in mine else {}
+            groups.append({**self.defaults, **names, **deepcopy({k: v for k, v in its.items() if k != "params"}), "params": mine["params"]})
+            self._check_options(groups[-1])
+        self.state, self.param_groups = state, groups
+        for hook in self._run("load_state_dict_post"):
+            hook(self)
+
+    def _restored(self, name: str, value: Any, p: Tensor, what: str) -> Any:
+        """A saved entry of a parameter's state as the optimizer keeps it."""
+        if name == "step":
+            return wrap(np.array(float(value), np.float32))
+        if hasattr(value, "shape"):                   # a tensor, PyTorch's too, or an array
+            array = as_array(value.detach() if hasattr(value, "detach") else value)
+            if name in self._like_parameter and array.shape != p.shape:
+                raise ShapeError(f"{what} has shape {tuple(array.shape)}, the parameter {p.shape}; the state_dict belongs to another model")
+            return wrap(to_device(array.astype(p.dtype) if array.dtype.kind == "f" else array.copy(), p.device))
+        if isinstance(value, dict):
+            return {k: self._restored("", v, p, what) for k, v in value.items()}
+        if isinstance(value, (list, tuple)):
+            return type(value)(self._restored("", v, p, what) for v in value)
+        return deepcopy(value)
+
+    # -- hooks -------------------------------------------------------------------------------------------------------
+
+    def _run(self, kind: str) -> list[Callable]:
+        return list(self._hooks[kind].values()) if kind in self._hooks else []
+
+    def _add_hook(self, kind: str, hook: Callable, prepend: bool = False) -> Handle:
+        table = self._hooks.setdefault(kind, HookTable())
+        before = list(table)
+        handle = table.add(hook)
+        for key in before if prepend else ():
+            table[key] = table.pop(key)
+        return handle
+
+    def register_step_pre_hook(self, hook: Callable) -> Handle:
+        """Call hook(optimizer, args, kwargs) before every step; it may return new (args, kwargs)."""
+        return self._add_hook("step_pre", hook)
+
+    def register_step_post_hook(self, hook: Callable) -> Handle:
+        """Call hook(optimizer, args, kwargs) after every step."""
+        return self._add_hook("step_post", hook)
+
+    def register_state_dict_pre_hook(self, hook: Callable, prepend: bool = False) -> Handle:
+        """Call hook(optimizer) before `state_dict` collects."""
+        return self._add_hook("state_dict_pre", hook, prepend)
+
+    def register_state_dict_post_hook(self, hook: Callable, prepend: bool = False) -> Handle:
+        """Call hook(optimizer, state_dict) after `state_dict` has collected; what it returns replaces the dict."""
+        return self._add_hook("state_dict_post", hook, prepend)
+
+    def register_load_state_dict_pre_hook(self, hook: Callable, prepend: bool = False) -> Handle:
+        """Call hook(optimizer, state_dict) before loading; what it returns replaces the dict."""
+        return self._add_hook("load_state_dict_pre", hook, prepend)
+
+    def register_load_state_dict_post_hook(self, hook: Callable, prepend: bool = False) -> Handle:
+        """Call hook(optimizer) after loading."""
+        return self._add_hook("load_state_dict_post", hook, prepend)
+
+    # -- printing ----------------------------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__} ("]
+        for i, group in enumerate(self.param_groups):
+            lines += [f"Parameter Group {i}", *(f"    {name}: {group[name]}" for name in sorted(group) if name != "params")]
+        return "\n".join(lines) + "\n)"
+
+
+def _ordered(params: Any) -> list:
+    if isinstance(params, (set, frozenset)):
+        raise TypeError("parameters come in an order that is the same in every run, and a set has none; write a list")
+    return list(params.items() if isinstance(params, dict) else params)
+
+
+def at_least(name: str, value: Any, low: float) -> None:
+    """Check an option that has a lower limit; None passes.
+
+    Raises:
+        ValueError: names the option, its value and the limit.
+    """
+    if value is not None and not (low <= float(value) and math.isfinite(float(value))):
+        raise ValueError(f"{name} is a number of at least {low:g}, got {value}")
+
+
+def in_unit_interval(name: str, values: Iterable) -> None:
+    """Check options that lie in [0, 1).
+
+    Raises:
+        ValueError: names the option and its value.
+    """
+    for i, value in enumerate(values):
+        if not 0.0 <= float(value) < 1.0:
+            raise ValueError(f"{name}[{i}] lies in [0, 1), got {value}")
+
+
+def gradient(p: Tensor) -> Any:
+    """The array of a gradient that is there."""
+    return p._grad._data                              # type: ignore[union-attr]
+
+
+def zeros_like(p: Tensor) -> Tensor:
+    """Zeros of a parameter's shape, dtype and device, for its state."""
+    return wrap(namespace(p._data).zeros_like(p._data))

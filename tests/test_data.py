@@ -200,6 +200,15 @@ def test_options_that_exclude_each_other(options):
         data.DataLoader(Stream(3), shuffle=True)
 
 
+def test_workers_are_numbered_and_classes_can_be_annotated():
+    class Typed(data.Dataset[int], data.Sampler[int]):
+        pass
+
+    started = []
+    assert len(list(data.DataLoader(Squares(8), num_workers=2, worker_init_fn=started.append, persistent_workers=True))) == 8
+    assert started in ([0], [0, 1], [1, 0])
+
+
 def test_workers_raise_the_datasets_errors_and_stop_when_left():
     class Broken(Squares):
         def __getitem__(self, i):

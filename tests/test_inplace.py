@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import tinygrad_ed as tg
 from tinygrad_ed.autograd import grad, gradcheck, gradgradcheck
-from tinygrad_ed.autograd.inplace import _memory_order, _overlaps, _written, stamp
+from tinygrad_ed.autograd.inplace import _memory_order, overlaps, _written, stamp
 from tinygrad_ed.errors import GraphError, InPlaceError, ShapeError
 
 
@@ -190,7 +190,7 @@ def test_expanded_and_overlapping_memory_is_not_written():
 def test_overlaps_and_memory_order(shape, data):
     array = np.zeros(shape).transpose(data.draw(st.permutations(range(len(shape)))))
     array = array[tuple(slice(None, None, data.draw(st.sampled_from([1, 2, -1]))) for _ in shape)]
-    assert not _overlaps(array)
+    assert not overlaps(array)
     order = _memory_order(array)
     assert sorted(order) == list(range(len(shape)))
     steps = [abs(array.strides[i]) for i in order]

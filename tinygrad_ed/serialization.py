@@ -174,7 +174,7 @@ def _replacing(path: Any) -> Iterator[BinaryIO]:
 
 # -- loading -----------------------------------------------------------------------------------------------------------
 
-def load(path: Any, map_location: Any = None) -> Any:
+def load(path: Any, map_location: Any = None, *, weights_only: bool = True) -> Any:
     """Read what `save` wrote, or any other safetensors file, which gives a dict of tensors.
 
     Nothing in a file is executed. Tensors of bfloat16 become float32, which holds all their values; unsigned integers of more than
@@ -183,6 +183,7 @@ def load(path: Any, map_location: Any = None) -> Any:
     Args:
         path: the file, or a binary file object.
         map_location: the device for the tensors; the CPU by default.
+        weights_only: accepted as in PyTorch; a file never holds anything else.
 
     Returns:
         The object that was saved. Its tensors require no grad; tensors that were one in memory are one again.

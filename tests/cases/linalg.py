@@ -127,7 +127,7 @@ def _(d):
 
 @case("linalg.solve", numpy=np.linalg.solve, analytic=True,
       bad=(call(WIDE, WIDE), call(SQUARE, np.zeros((3, 1))), call(SQUARE, VECTOR), call(np.zeros((2, 2)), SQUARE),
-           call(SQUARE, SQUARE.astype("float32")), call(np.stack([SQUARE] * 3), np.zeros((2, 2, 1)))))
+           call(SQUARE, SQUARE.astype("float32")), call(np.stack([SQUARE] * 3), np.zeros((2, 2, 1))), call(SQUARE, np.ones(2), left=False)))
 def _(d):
     n = d.integer(1, 4)
     ahead = batch(d)
@@ -136,9 +136,9 @@ def _(d):
 
 @case("linalg.solve")
 def _(d):
-    """X on the left."""
-    n = d.integer(1, 4)
-    return call(square(d, n), d.array((*batch(d)[:0], d.integer(1, 3), n)), left=False)
+    """X on the left of A."""
+    n = d.integer(2, 4)
+    return call(square(d, n, ()), d.array((*batch(d), d.integer(1, 3), n)), left=False)
 
 
 @case("linalg.solve", numpy=lambda A, b: np.linalg.solve(A, b[..., None])[..., 0], analytic=True)

@@ -113,7 +113,8 @@ def _(d):
     return call(x, d.array(x.shape), d.integer(0, 6))
 
 
-@case("searchsorted", order=0, bad=(call(X, np.zeros(2)), call(np.array(1.0), X), call(X[0], X, side="middle"), call(X[0], X, side="left", right=True)))
+@case("searchsorted", order=0, bad=(call(X, np.zeros(2)), call(np.array(1.0), X), call(X[0], X, side="middle"),
+                                    call(X[0], X, side="left", right=True)))
 def _(d):
     if d.bool():
         sequence = np.sort(d.ints((d.integer(0, 5),), 0, 4))

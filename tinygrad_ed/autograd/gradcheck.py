@@ -10,6 +10,7 @@ from ..backend import namespace, to_device, to_numpy
 from ..errors import GraphError
 from ..tensor import Tensor, wrap
 from .engine import grad
+from .inplace import overlaps
 
 __all__ = ["GradcheckError", "gradcheck", "gradgradcheck"]
 
@@ -152,7 +153,7 @@ def _check_inputs(inputs: tuple, checked: list[int]) -> None:
         data = inputs[k]._data
         if data.dtype != np.float64:
             warnings.warn(f"input {k} is {data.dtype}: differences with such a small step are accurate only in float64; write x.double()", stacklevel=3)
-        if any(step == 0 and n > 1 for step, n in zip(data.strides, data.shape)):
+        if overlaps(data):
             raise ValueError(f"input {k} has elements that share memory and cannot be moved one by one; write x.contiguous()")
         if isinstance(data, np.ndarray) and not data.flags.writeable:
             raise ValueError(f"input {k} lies in read-only memory and cannot be moved; write x.clone()")

@@ -179,7 +179,7 @@ def _check_writable(target: Tensor, value: Tensor, what: str, recorded: bool) ->
             raise ShapeError(f"{what} cannot write values of shape {value.shape} into a tensor of shape {data.shape}; in place the shape stays")
     if isinstance(data, np.ndarray) and not data.flags.writeable and 0 not in data.strides:
         raise InPlaceError(f"{what}: this tensor's memory is read-only; write x = x.clone() first")
-    if _overlaps(data):
+    if overlaps(data):
         raise InPlaceError(f"{what}: elements of this expanded or overlapping tensor share memory and cannot be written one by one; "
                            f"write x = x.clone() first")
     if recorded:
@@ -201,7 +201,7 @@ def check_recordable(target: Tensor, what: str) -> None:
                            f"To update a parameter write `with no_grad(): ...`; to compute with a changed value, write into x.clone()")
 
 
-def _overlaps(array: Any) -> bool:
+def overlaps(array: Any) -> bool:
     """Whether two elements may share memory: some stride does not step over all that the smaller strides reach."""
     if array.size == 0:
         return False
@@ -261,25 +261,23 @@ def copy_into(out: Any, value: Any) -> None:
 
 def _preserve(data: Any, node: Node, start: int) -> None:
     """Give the nodes recorded since `start` copies of what they saved of an array that will now be overwritten."""
-    copies: dict = {}
-
-    def kept(value: Any) -> Any:
-        if type(value) is tuple or type(value) is list:
-            return type(value)([kept(v) for v in value])
-        if not is_array(value) or _owner(value) is not _owner(data) or not namespace(data).may_share_memory(value, data):
-            return value
-        if id(value) not in copies:
-            copies[id(value)] = value.copy()
-        return copies[id(value)]
-
     seen, stack = set(), [node]
     while stack:
         node = stack.pop()
         if isinstance(node, Node) and node.number > start and node not in seen:
             seen.add(node)
             if node.retains:
-                node.saved = kept(node.saved)
+                node.saved = _apart(node.saved, data)
             stack.extend(node.edges)
+
+
+def _apart(value: Any, data: Any) -> Any:
+    """The value, with the arrays in it that share memory with `data` replaced by copies."""
+    if type(value) is tuple or type(value) is list:
+        return type(value)([_apart(v, data) for v in value])
+    if is_array(value) and _owner(value) is _owner(data) and namespace(data).may_share_memory(value, data):
+        return value.copy()
+    return value
 
 
 _RANK = {"b": 0, "i": 1, "u": 1, "f": 2}

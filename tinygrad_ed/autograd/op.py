@@ -86,7 +86,7 @@ def _compile(function: FunctionType, scope: dict, *, name: str, forward: Callabl
     compiled: dict[str, Any] = {}
     if plan.differentiable:
         exec(compile(_show(plan.backward_source()), f"<backward of {name}>", "exec"), scope, compiled)
-        node.backward = compiled["backward"]          # type: ignore[method-assign]
+        node.backward = compiled["backward"]          # type: ignore[attr-defined]
     exec(compile(_show(plan.call_source()), f"<{name}>", "exec"), scope, compiled)
     function.__kwdefaults__ = compiled["call"].__kwdefaults__
     function.__defaults__ = compiled["call"].__defaults__

@@ -70,7 +70,7 @@ def module() -> ModuleType:
 def put(array: Any, device: Device) -> Any:
     """A copy of the array on a CUDA device."""
     cupy = module()
-    if device.index >= device_count():
+    if (device.index or 0) >= device_count():
         raise DeviceError(f"there is no {device}: this machine has {device_count()} CUDA device(s), counted from 0")
     with cupy.cuda.Device(device.index):
         return cupy.array(array) if isinstance(array, np.ndarray) else array.copy()

@@ -26,6 +26,9 @@ class Dataset:
         4
     """
 
+    def __class_getitem__(cls, sample: Any) -> type:
+        return cls                                    # Dataset[int] says to a reader what the samples are
+
     def __getitem__(self, index: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} has no __getitem__; write `def __getitem__(self, index): ...`")
 
@@ -91,6 +94,10 @@ class ConcatDataset(Dataset):
 
     Raises:
         ValueError: no datasets, or one that is iterable only.
+
+    Example:
+        >>> list(ConcatDataset(["ab", "cde"]))
+        ['a', 'b', 'c', 'd', 'e']
     """
 
     def __init__(self, datasets: Iterable[Any]):
@@ -119,6 +126,13 @@ class ChainDataset(IterableDataset):
 
     Args:
         datasets: the datasets.
+
+    Example:
+        >>> class Count(IterableDataset):
+        ...     def __iter__(self):
+        ...         return iter(range(2))
+        >>> list(ChainDataset([Count(), Count(), Count()]))
+        [0, 1, 0, 1, 0, 1]
     """
 
     def __init__(self, datasets: Iterable[IterableDataset]):

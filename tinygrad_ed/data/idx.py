@@ -29,6 +29,13 @@ def read_idx(path: Any) -> np.ndarray:
     Raises:
         FileNotFoundError: no such file.
         ValueError: not an IDX file, one that ends too early, or one with bytes behind its values.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "labels"
+        >>> _ = path.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1]))
+        >>> read_idx(path)
+        array([7, 2, 1], dtype=uint8)
     """
     with open(path, "rb") as raw:
         packed = raw.read(2) == b"\x1f\x8b"
@@ -72,6 +79,12 @@ def read_mnist(directory: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     Raises:
         FileNotFoundError: a file is missing.
         ValueError: a damaged file, files of other contents, or images and labels that differ in number.
+
+    Example:
+        >>> read_mnist("no/such/place")
+        Traceback (most recent call last):
+            ...
+        FileNotFoundError: train-images-idx3-ubyte (or train-images-idx3-ubyte.gz) is not in no/such/place; found: no such directory
     """
     parts = {}
     for part, names in _MNIST.items():

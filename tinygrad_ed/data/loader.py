@@ -7,6 +7,7 @@ from typing import Any, Callable, Iterator
 
 import numpy as np
 
+from ..backend import namespace
 from ..errors import ShapeError
 from ..ops.join import stack
 from ..tensor import Tensor, as_array, wrap
@@ -30,8 +31,10 @@ class DataLoader:
         collate_fn: makes a batch of a list of samples; `default_collate` by default.
         pin_memory: accepted as in PyTorch.
         drop_last: leave out a last batch that is smaller.
+        worker_init_fn: called with its number by each thread when it starts.
         generator: where the random order comes from; the default generator by default.
         prefetch_factor: how many batches each thread fetches ahead, 2 by default.
+        persistent_workers: accepted as in PyTorch.
 
     Raises:
         ValueError: options that exclude each other, or a number below its limit.
@@ -47,7 +50,8 @@ class DataLoader:
 
     def __init__(self, dataset: Any, batch_size: int | None = 1, shuffle: bool | None = None, sampler: Any = None,
                  batch_sampler: Any = None, num_workers: int = 0, collate_fn: Callable | None = None, pin_memory: bool = False,
-                 drop_last: bool = False, *, generator: Any = None, prefetch_factor: int | None = None):
+                 drop_last: bool = False, *, worker_init_fn: Callable[[int], Any] | None = None, generator: Any = None,
+                 prefetch_factor: int | None = None, persistent_workers: bool = False):
         if num_workers < 0 or (prefetch_factor is not None and prefetch_factor < 1):
             raise ValueError(f"num_workers is at least 0 and prefetch_factor at least 1, got {num_workers} and {prefetch_factor}")
         streams = isinstance(dataset, IterableDataset)
@@ -67,7 +71,7 @@ class DataLoader:
             batch_sampler = BatchSampler(sampler if sampler is not None else (), batch_size, drop_last)
         self.dataset, self.batch_size, self.sampler, self.batch_sampler = dataset, batch_size, sampler, batch_sampler
         self.num_workers, self.pin_memory, self.drop_last, self.generator = num_workers, pin_memory, drop_last, generator
-        self.prefetch_factor = prefetch_factor
+        self.worker_init_fn, self.prefetch_factor, self.persistent_workers = worker_init_fn, prefetch_factor, persistent_workers
         self.collate_fn = collate_fn if collate_fn is not None else default_collate if batch_sampler is not None else _convert
 
     def __len__(self) -> int:
@@ -97,7 +101,8 @@ class DataLoader:
         """The batches in order, fetched by threads that are some batches ahead."""
         from concurrent.futures import ThreadPoolExecutor
         waiting: deque = deque()
-        pool = ThreadPoolExecutor(self.num_workers)
+        workers = iter(range(self.num_workers))
+        pool = ThreadPoolExecutor(self.num_workers, initializer=lambda: self.worker_init_fn and self.worker_init_fn(next(workers)))
         try:
             for index in numbers:
                 waiting.append(pool.submit(self._fetch, index))
@@ -129,7 +134,7 @@ def _rows(dataset: Any, index: list[int]) -> list[Tensor] | None:
     if type(dataset) is not TensorDataset:
         return None
     numbers = np.asarray(index, dtype=np.int64)
-    return [t[numbers] if t.requires_grad else wrap(t._data[numbers]) for t in dataset.tensors]
+    return [t[numbers] if t.requires_grad else wrap(t._data[namespace(t._data).asarray(numbers)]) for t in dataset.tensors]
 
 
 def _convert(sample: Any) -> Any:

@@ -13,7 +13,23 @@ __all__ = ["BatchSampler", "RandomSampler", "Sampler", "SequentialSampler", "Sub
 
 
 class Sampler:
-    """The base class of samplers: a subclass writes `__iter__`, which gives the numbers of the samples, and `__len__`."""
+    """The base class of samplers: a subclass writes `__iter__`, which gives the numbers of the samples, and `__len__`.
+
+    Args:
+        data_source: accepted as in PyTorch.
+
+    Example:
+        >>> class Backwards(Sampler):
+        ...     def __init__(self, n):
+        ...         self.n = n
+        ...     def __iter__(self):
+        ...         return iter(range(self.n - 1, -1, -1))
+        >>> list(Backwards(3))
+        [2, 1, 0]
+    """
+
+    def __class_getitem__(cls, number: Any) -> type:
+        return cls
 
     def __init__(self, data_source: Any = None):
         pass
@@ -27,6 +43,10 @@ class SequentialSampler(Sampler):
 
     Args:
         data_source: a dataset with a length.
+
+    Example:
+        >>> list(SequentialSampler("abc"))
+        [0, 1, 2]
     """
 
     def __init__(self, data_source: Any):
@@ -89,6 +109,10 @@ class SubsetRandomSampler(Sampler):
     Args:
         indices: their numbers.
         generator: where the randomness comes from; the default generator by default.
+
+    Example:
+        >>> sorted(SubsetRandomSampler([5, 2, 8]))
+        [2, 5, 8]
     """
 
     def __init__(self, indices: Sequence[int], generator: Any = None):

@@ -28,7 +28,7 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     Args:
         A: a tensor of shape (…, n, n).
         B: the right-hand sides, of shape (…, n, k); or (n,) or A's shape without its last dimension, for one vector each.
-        left: whether A stands on the left of X; otherwise B is (…, k, n).
+        left: whether A stands on the left of X; otherwise B is (…, k, n), and no vector.
 
     Returns:
         A tensor of B's shape, broadcast.
@@ -46,21 +46,21 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
         tensor([1.0000, 0.5000])
     """
     require_matrices("solve", A, square=True)
-    return _solved("solve", A, B, left, A.ndim - 1 == B.ndim and tuple(B.shape) == tuple(A.shape[:-1]) or B.ndim == 1, _ops.solve)
+    vector = B.ndim == 1 or tuple(B.shape) == tuple(A.shape[:-1])
+    return _solved("solve", A, B, left, vector, _ops.solve)
 
 
 def _solved(name: str, A: Tensor, B: Tensor, left: bool, vector: bool, routine: Callable) -> Tensor:
     """routine(A, B) for vectors, and for A on the other side."""
-    if vector:
-        B = column(B)
-    fits = B.ndim > 1 and B.shape[-2 if left or vector else -1] == A.shape[-1]
-    batch = [n for n in zip(reversed(A.shape[:-2]), reversed(B.shape[:-2])) if n[0] != n[1] and 1 not in n]
-    if not fits or batch:
+    C = column(B) if vector else B
+    batch = [n for n in zip(reversed(A.shape[:-2]), reversed(C.shape[:-2])) if n[0] != n[1] and 1 not in n]
+    if batch or C.ndim < 2 or (vector and not left) or C.shape[-2 if left else -1] != A.shape[-1]:
         raise ShapeError(f"{name}: the matrix of shape {tuple(A.shape)} and the right-hand side of shape {tuple(B.shape)} do not fit; "
                          f"B has as many {'rows' if left else 'columns'} as A, and the batch dimensions broadcast")
-    if vector:
-        return reshape_to(y := routine(A, B), shape=tuple(y.shape[:-1]))
-    return routine(A, B) if left else mT(routine(mT(A), mT(B)))
+    if not left:
+        return mT(routine(mT(A), mT(C)))
+    X = routine(A, C)
+    return reshape_to(X, shape=tuple(X.shape[:-1])) if vector else X
 
 
 def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False) -> Tensor:
@@ -114,7 +114,7 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
 
     Example:
         >>> import tinygrad_ed as tg
-        >>> tg.linalg.lstsq(tg.tensor([[1.0], [1.0]]), tg.tensor([[1.0], [3.0]])).solution
+        >>> tg.linalg.lstsq(tg.tensor([[1.0], [0.0]]), tg.tensor([[2.0], [3.0]])).solution
         tensor([[2.]])
     """
     require_matrices("lstsq", A)

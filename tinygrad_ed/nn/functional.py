@@ -34,7 +34,19 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 def relu_(input: Tensor) -> Tensor:
-    """In-place form of `relu`."""
+    """In-place form of `relu`: the result overwrites the tensor, which is returned.
+
+    Args:
+        input: a tensor of any shape.
+
+    Returns:
+        The tensor.
+
+    Example:
+        >>> import tinygrad_ed as tg
+        >>> tg.nn.functional.relu_(tg.tensor([-1.0, 2.0]))
+        tensor([0., 2.])
+    """
     return input.relu_()
 
 

@@ -114,12 +114,36 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
 
 
 def ones_(tensor: Tensor) -> Tensor:
-    """Overwrite with ones and return the tensor."""
+    """Overwrite with ones.
+
+    Args:
+        tensor: a tensor.
+
+    Returns:
+        The tensor.
+
+    Example:
+        >>> import tinygrad_ed as tg
+        >>> tg.nn.init.ones_(tg.empty(2))
+        tensor([1., 1.])
+    """
     return constant_(tensor, 1.0)
 
 
 def zeros_(tensor: Tensor) -> Tensor:
-    """Overwrite with zeros and return the tensor."""
+    """Overwrite with zeros.
+
+    Args:
+        tensor: a tensor.
+
+    Returns:
+        The tensor.
+
+    Example:
+        >>> import tinygrad_ed as tg
+        >>> tg.nn.init.zeros_(tg.empty(2))
+        tensor([0., 0.])
+    """
     return constant_(tensor, 0.0)
 
 

@@ -60,6 +60,11 @@ class NLLLoss(_WeightedLoss):
 
     Shapes:
         Input: (C), (N, C) or (N, C, d1, …), log-probabilities. Target: (), (N) or (N, d1, …). Output: (), or the target's shape.
+
+    Example:
+        >>> import tinygrad_ed as tg
+        >>> tg.nn.NLLLoss()(tg.tensor([[-1.0, -2.0], [-3.0, -4.0]]), tg.tensor([0, 1]))
+        tensor(2.5000)
     """
 
     def __init__(self, weight: Tensor | None = None, *, ignore_index: int = -100, reduction: str = "mean"):
@@ -100,6 +105,11 @@ class L1Loss(_Loss):
 
     Shapes:
         Input: any. Target: the same. Output: (), or the input's shape with reduction="none".
+
+    Example:
+        >>> import tinygrad_ed as tg
+        >>> tg.nn.L1Loss()(tg.tensor([1.0, 3.0]), tg.tensor([1.0, 1.0]))
+        tensor(1.)
     """
 
     def __init__(self, *, reduction: str = "mean"):

@@ -4,7 +4,11 @@ from __future__ import annotations
 import math
 from typing import Any, Callable
 
+import numpy as np
+
+from .. import dtypes
 from ..autograd.op import op
+from ..errors import DTypeError, ShapeError
 from ..tensor import Tensor
 
 __all__ = [
@@ -32,19 +36,19 @@ _FLOAT = "    input: a tensor of any shape; integers are first converted to the 
 _TWO = "    input: a tensor or a number.\n    other: a tensor or a number that broadcasts with it; dtypes are promoted as in PyTorch."
 
 
-def _smooth(name: str, sentence: str, example: str, forward: Callable, **formula: Callable) -> Callable:
+def _smooth(name: str, sentence: str, example: str, forward: Callable, **formula: Any) -> Callable:
     """Declare a function of one argument with floating point values."""
     values, result = example.split(" -> ")
     return op(name, forward, to_float=True, doc=_document(name, sentence, _FLOAT, f"tg.tensor({values}) -> tensor({result})"), **formula)
 
 
-def _unary(name: str, sentence: str, example: str, forward: Callable, **formula: Callable) -> Callable:
+def _unary(name: str, sentence: str, example: str, forward: Callable, **formula: Any) -> Callable:
     """Declare a function of one argument that keeps its dtype, or whose values are booleans."""
     values, result = example.split(" -> ")
     return op(name, forward, doc=_document(name, sentence, _ANY, f"tg.tensor({values}) -> tensor({result})"), **formula)
 
 
-def _binary(name: str, sentence: str, example: str, forward: Callable, to_float: bool = False, **formulas: Callable) -> Callable:
+def _binary(name: str, sentence: str, example: str, forward: Callable, to_float: bool = False, **formulas: Any) -> Callable:
     """Declare a function of two arguments that broadcast."""
     values, result = example.split(" -> ")
     a, b = values.split(" | ")
@@ -93,7 +97,7 @@ _trunc_divide = _binary("trunc_divide", "input / other, rounded towards 0.", "[5
 
 
 def _is_float(a: Any, b: Any) -> bool:
-    return getattr(a, "dtype", getattr(b, "dtype", None)).kind == "f"
+    return (a if hasattr(a, "dtype") else b).dtype.kind == "f"
 
 
 def _trunc_int(xp: Any, a: Any, b: Any) -> Any:
@@ -309,7 +313,8 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
 # -- rounding and sign -------------------------------------------------------------------------------------------------
 
 abs = _unary("abs", "|x|; the derivative at 0 is 0.", "[1.0, -2.0] -> [1., 2.]", lambda xp, x: xp.abs(x), x=lambda g, x: g * sign(x))
-sign = _unary("sign", "-1, 0 or 1; the derivative is 0.", "[3.0, 0.0, -2.0] -> [ 1.,  0., -1.]", lambda xp, x: xp.sign(x) if x.dtype != bool else x.copy(), x=_zero)
+sign = _unary("sign", "-1, 0 or 1; the derivative is 0.", "[3.0, 0.0, -2.0] -> [ 1.,  0., -1.]",
+              lambda xp, x: x.copy() if x.dtype == dtypes.bool else xp.sign(x), x=_zero)
 floor = _unary("floor", "The largest integer not above x; the derivative is 0.", "[1.5, -1.5] -> [ 1., -2.]", lambda xp, x: xp.floor(x), x=_zero)
 ceil = _unary("ceil", "The smallest integer not below x; the derivative is 0.", "[1.5, -1.5] -> [ 2., -1.]", lambda xp, x: xp.ceil(x), x=_zero)
 trunc = _unary("trunc", "x rounded towards 0; the derivative is 0.", "[1.5, -1.5] -> [ 1., -1.]", lambda xp, x: xp.trunc(x), x=_zero)
@@ -399,8 +404,7 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     if input is None and other is None:
         from .index import nonzero
         return nonzero(condition, as_tuple=True)
-    if getattr(condition, "dtype", bool) != bool:
-        from ..errors import DTypeError
+    if getattr(condition, "dtype", dtypes.bool) != dtypes.bool:
         raise DTypeError(f"where takes a boolean condition, got {condition.dtype}; write where(x != 0, ...)")
     return _where(condition, input, other)
 
@@ -468,7 +472,6 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
         tensor([0., 2.])
     """
     if getattr(value, "ndim", 0) != 0:
-        from ..errors import ShapeError
         raise ShapeError(f"masked_fill takes a number or a 0-d tensor, got shape {value.shape}; write where(mask, values, x)")
     if isinstance(value, Tensor) and value.dtype != input.dtype:
         value = value.to(dtype=input.dtype)
@@ -538,7 +541,6 @@ def nan_to_num(input: Tensor, nan: float = 0.0, posinf: float | None = None, neg
     """
     if input.dtype.kind != "f":
         return input.clone()
-    import numpy as np
     limits = np.finfo(input.dtype)
     y = where(isnan(input), float(nan), input)
     y = where(input == math.inf, float(limits.max if posinf is None else posinf), y)
@@ -561,7 +563,8 @@ isneginf = _unary("isneginf", "Where x is -∞.", "[1.0, float('-inf')] -> [Fals
 signbit = _unary("signbit", "Where the sign bit is set, also that of -0.", "[1.0, -0.0] -> [False,  True]", lambda xp, x: xp.signbit(x))
 logical_and = _binary("logical_and", "Where both are not 0.", "[True, False] | [True, True] -> [ True, False]", lambda xp, a, b: xp.logical_and(a, b))
 logical_or = _binary("logical_or", "Where one is not 0.", "[True, False] | [True, True] -> [True, True]", lambda xp, a, b: xp.logical_or(a, b))
-logical_xor = _binary("logical_xor", "Where exactly one is not 0.", "[True, False] | [True, True] -> [False,  True]", lambda xp, a, b: xp.logical_xor(a, b))
+logical_xor = _binary("logical_xor", "Where exactly one is not 0.", "[True, False] | [True, True] -> [False,  True]",
+                      lambda xp, a, b: xp.logical_xor(a, b))
 logical_not = _unary("logical_not", "Where x is 0.", "[True, False] -> [False,  True]", lambda xp, x: xp.logical_not(x))
 bitwise_and = _binary("bitwise_and", "The bits set in both integers; logical and of booleans.", "[6, 5] | 3 -> [2, 1]", lambda a, b: a & b)
 bitwise_or = _binary("bitwise_or", "The bits set in one of the integers; logical or of booleans.", "[6, 5] | 3 -> [7, 7]", lambda a, b: a | b)

@@ -92,7 +92,7 @@ def _composed_cross_entropy(x: Tensor, target: Tensor, weight: Tensor | None, *,
         return loss
     kept = target != ignore_index
     smooth = where(kept, -(logp if weight is None else logp * weight).sum(1), 0.0)
-    count = kept if weight is None else where(kept, weight[where(kept, target, 0)], 0.0)    # type: Any
+    count: Any = kept if weight is None else where(kept, weight[where(kept, target, 0)], 0.0)
     smooth = smooth if reduction == "none" else smooth.sum() if reduction == "sum" else smooth.sum() / count.sum()
     return loss * (1 - label_smoothing) + smooth * (label_smoothing / x.shape[1])
 

@@ -13,7 +13,7 @@ from .. import dtypes
 from ..autograd.op import op
 from ..tensor import Tensor
 from .arguments import Dims, cast, numpy_names, one, over, require_float, wide
-from .broadcast import keep_dims, reshape_to, sum_over
+from .broadcast import keep_dims, reshape_to, sum_over, total
 from .elementwise import exp, where
 from .reduce.extrema import extreme
 
@@ -21,14 +21,6 @@ __all__ = ["log_softmax", "logsumexp", "softmax"]
 
 
 # -- on arrays ---------------------------------------------------------------------------------------------------------
-
-def _sum(x: Any, dim: int) -> Any:
-    """The sum along a dimension, kept; of short rows as a matrix product, which takes a quarter of the time."""
-    n = x.shape[-1]
-    if type(x) is np.ndarray and dim == x.ndim - 1 and 0 < n <= 1024 and x.flags.c_contiguous:
-        return (x.reshape(-1, n) @ np.ones(n, x.dtype)).reshape(x.shape[:-1] + (1,))
-    return x.sum(axis=dim, keepdims=True)
-
 
 def _shifted(xp: Any, x: Any, dim: int) -> Any:
     """x minus its maximum: the exponentials are at most 1 and their sum at least 1."""
@@ -41,13 +33,13 @@ def _softmax_of(xp: Any, x: Any, dim: int) -> Any:
         return x.copy()
     if xp is np and w.max() < 64:                         # no overflow: the shift is needed only where all of a row underflows
         e = np.exp(w)
-        s = _sum(e, dim)
+        s = total(e, (dim,), True)
         if s.min() > 1e-6:
             e /= s
             return e.astype(x.dtype, copy=False)
     e = _shifted(xp, w, dim)
     xp.exp(e, out=e)
-    e /= _sum(e, dim)
+    e /= total(e, (dim,), True)
     return e.astype(x.dtype, copy=False)
 
 
@@ -55,20 +47,20 @@ def _log_softmax_of(xp: Any, x: Any, dim: int) -> Any:
     if not x.size:
         return x.copy()
     z = _shifted(xp, wide(x), dim)
-    z -= xp.log(_sum(xp.exp(z), dim))
+    z -= xp.log(total(xp.exp(z), (dim,), True))
     return z.astype(x.dtype, copy=False)
 
 
 def _softmax_back(xp: Any, d: Any, p: Any, dim: int) -> Any:
     g = xp.multiply(wide(d), p)
-    xp.subtract(d, _sum(g, dim), out=g)
+    xp.subtract(d, total(g, (dim,), True), out=g)
     g *= p
     return g.astype(d.dtype, copy=False)
 
 
 def _log_softmax_back(xp: Any, d: Any, z: Any, dim: int) -> Any:
     g = xp.exp(wide(z))
-    g *= _sum(wide(d), dim)
+    g *= total(wide(d), (dim,), True)
     xp.subtract(d, g, out=g)
     return g.astype(d.dtype, copy=False)
 
@@ -79,7 +71,7 @@ def _logsumexp_of(xp: Any, x: Any, dims: tuple, keepdim: bool) -> Any:
     m = xp.where(xp.isfinite(m), m, xp.zeros_like(m))      # ∞ - ∞ is not wanted below
     z = xp.asarray(w - m)
     xp.exp(z, out=z)
-    y = xp.log(_sum(z, dims[0]) if len(dims) == 1 else z.sum(axis=dims, keepdims=True)) + m
+    y = xp.log(total(z, dims, True)) + m
     return (y if keepdim else y.squeeze(dims)).astype(x.dtype, copy=False)
 
 

@@ -1,1 +1,4 @@
 """What stands beside training, under PyTorch's names."""
+from . import checkpoint, data
+
+__all__ = ["checkpoint", "data"]

@@ -1,1 +1,4 @@
 """Tools for the parameters of modules."""
+from __future__ import annotations
+
+__all__: list[str] = []

@@ -1,6 +1,7 @@
 """scatter and its relatives: elements combined into places that an index names, several into one if need be."""
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from ...errors import ShapeError
 from ...tensor import Tensor, as_array, normalize_dim
 from ..broadcast import reshape_to
 from ..elementwise import floor_divide, where
-from .positions import integers, merge, pick, positions_along, raw, replace, spread
+from .positions import in_rows, integers, pick, positions_along, raw, replace, row_numbers, spread
 from .subscript import slice_of
 from .writing import same_dtype, shaped, slices
 
@@ -205,8 +206,9 @@ _ties = op("ties", lambda xp, x, source, index, y, *, dim, count: xp.maximum((x 
 
 def _extremes(xp: Any, x: Any, source: Any, index: Any, dim: int, count: int, largest: bool) -> Any:
     y = xp.array(x, order="C")
-    where = (slice(None),) * dim + (index,)
-    (xp.maximum if largest else xp.minimum).at(merge(y, dim, count), where, source)
+    outer, n, inner = prod(y.shape[:dim]), prod(y.shape[dim:dim + count]), prod(y.shape[dim + count:])
+    at = in_rows(xp, row_numbers(xp, index, outer, n), inner)
+    (xp.maximum if largest else xp.minimum).at(y.reshape(-1), at, source.reshape(-1))
     return y
 
 

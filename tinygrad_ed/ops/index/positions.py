@@ -24,16 +24,13 @@ spread = op("spread", lambda xp, x, index, *, shape, dim, count: _spread(xp, x, 
             x=lambda g, index, dim, count: pick(g, index, dim=dim, count=count),
             doc="Zeros of a shape with the elements of x added at positions, as `pick` reads them; equal positions add up.")
 
-
 replace = op("index_put", lambda xp, x, value, index, *, dim, count: _replace(xp, x, value, index, dim, count),
              x=lambda g, index, dim, count: replace(g, 0.0, index, dim=dim, count=count),
              value=lambda g, index, dim, count: where(
-                 _stays(index, n=prod(g.shape[dim:dim + count]), trailing=g.ndim - dim - count),
-                 pick(g, index, dim=dim, count=count), 0.0),
+                 _stays(index, n=prod(g.shape[dim:dim + count]), trailing=g.ndim - dim - count), pick(g, index, dim=dim, count=count), 0.0),
              doc="x with the elements at positions, as `pick` reads them, replaced by a number or by a value of pick's shape.")
-_stays = op("stays", lambda xp, index, *, n, trailing: (
-                _last(xp, index, n) == _numbered(xp, index)).reshape(index.shape + (1,) * trailing),
-            doc="Whether a write to a position is the last one there, with trailing dimensions to broadcast over.")
+_stays = op("stays", lambda xp, index, *, n, trailing: _stay(xp, index, n).reshape(index.shape + (1,) * trailing),
+            doc="Which writes to positions are the last ones there, with trailing dimensions to broadcast over.")
 
 
 def merge(x: Any, dim: int, count: int) -> Any:
@@ -48,14 +45,22 @@ def _merged(shape: tuple, dim: int, count: int) -> tuple:
 def _spread(xp: Any, x: Any, index: Any, shape: tuple, dim: int, count: int) -> Any:
     """`spread` as a sum of rows: with the dimensions before `dim` counted into the positions, and those behind as columns."""
     outer, n, inner = prod(shape[:dim]), prod(shape[dim:dim + count]), prod(shape[dim + count:])
-    if xp is not np or (index.size and index.min() < 0):
-        index = index % max(n, 1)
-    if outer != 1:
-        index = xp.arange(outer).reshape((outer,) + (1,) * index.ndim) * n + index
     half = x.dtype == np.float16                      # sums of many halves are added up in float32
     total = xp.zeros((outer * n, inner), dtype=np.float32 if half else x.dtype)
-    _add_rows(xp, total, index.reshape(-1), x.reshape(index.size, inner))
+    _add_rows(xp, total, row_numbers(xp, index, outer, n), x.reshape(outer * index.size, inner))
     return (total.astype(np.float16) if half else total).reshape(shape)
+
+
+def row_numbers(xp: Any, index: Any, outer: int, n: int) -> Any:
+    """Positions below n as row numbers of a matrix in which `outer` such matrices stand below each other."""
+    if xp is not np or (index.size and index.min() < 0):
+        index = index % max(n, 1)
+    return index.reshape(-1) if outer == 1 else (xp.arange(outer)[:, None] * n + index.reshape(-1)).reshape(-1)
+
+
+def in_rows(xp: Any, index: Any, inner: int) -> Any:
+    """The positions of all elements of some rows of a matrix with `inner` columns."""
+    return index if inner == 1 else (index[:, None] * inner + xp.arange(inner)).reshape(-1)
 
 
 def _add_rows(xp: Any, total: Any, index: Any, rows: Any) -> None:
@@ -68,32 +73,33 @@ def _add_rows(xp: Any, total: Any, index: Any, rows: Any) -> None:
         one_hot = csc_array((np.ones(len(index), total.dtype), index, np.arange(len(index) + 1)), shape=(len(total), len(index)))
         total[...] = one_hot @ rows.astype(total.dtype, copy=False)
     else:                                             # its loop over single elements is fast, its loop over rows is not
-        if inner != 1:
-            index = (index[:, None] * inner + np.arange(inner)).reshape(-1)
-        np.add.at(total.reshape(-1), index, rows.reshape(-1))
+        np.add.at(total.reshape(-1), in_rows(np, index, inner), rows.reshape(-1))
 
 
 def _replace(xp: Any, x: Any, value: Any, index: Any, dim: int, count: int) -> Any:
     y = xp.array(x, order="C")                        # a copy, of which `rows` is a view
-    rows = merge(y, dim, count)
-    if xp is not np and hasattr(value, "dtype"):      # the order of writes is left open there: let all that meet write the same
-        value = merge(value, dim, index.ndim).take(_last(xp, index, rows.shape[dim]), axis=dim)
-    rows[(slice(None),) * dim + (index,)] = value
+    rows, flat = merge(y, dim, count), index.reshape(-1)                        # NumPy writes in order only along one dimension
+    if hasattr(value, "dtype"):
+        value = merge(value, dim, index.ndim)
+        if xp is not np:                              # there in no order at all: let all that meet write the same
+            value = value.take(_last(xp, flat, rows.shape[dim]), axis=dim)
+    rows[(slice(None),) * dim + (flat,)] = value
     return y
 
 
-def _numbered(xp: Any, index: Any) -> Any:
-    return xp.arange(index.size).reshape(index.shape)
-
-
 def _last(xp: Any, index: Any, n: int) -> Any:
-    """For every position, the number of the last entry that is equal to it."""
-    last = xp.zeros(n, dtype=np.int64)
+    """For every one of several positions below n, the number of the last one that is equal to it."""
+    last, numbers = xp.zeros(n, dtype=np.int64), xp.arange(len(index))
     if xp is np:
-        last[index] = _numbered(xp, index)
+        last[index] = numbers
     else:
-        xp.maximum.at(last, index % max(n, 1), _numbered(xp, index))
+        xp.maximum.at(last, index % max(n, 1), numbers)
     return last[index]
+
+
+def _stay(xp: Any, index: Any, n: int) -> Any:
+    """Which of several writes to positions are the last ones there."""
+    return (_last(xp, index.reshape(-1), n) == xp.arange(index.size)).reshape(index.shape)
 
 
 # -- indices as positions ----------------------------------------------------------------------------------------------
@@ -119,7 +125,9 @@ def index_array(index: Any, x: Any, what: str) -> Any:
             array = array.astype(np.int64)
     if array.dtype.kind not in "iub":
         raise IndexError(f"{what}: an index holds integers or booleans, got {array.dtype}; write index.long()")
-    return array if array.dtype.kind == "b" else array.astype(np.int64, copy=False)
+    if array.dtype.kind == "b":
+        return array
+    return array.astype(np.int64, copy=isinstance(index, np.ndarray))           # of NumPy's own arrays nobody notices later writes
 
 
 def integers(index: Any, x: Any, what: str) -> Any:
@@ -134,16 +142,24 @@ def integers(index: Any, x: Any, what: str) -> Any:
     return index_array(index, x, what)
 
 
-def in_range(index: Any, n: int, what: str, dim: int, shape: tuple, low: int = 0) -> None:
+def in_range(index: Any, n: int, what: str, dim: int, shape: tuple, low: int = 0) -> int:
     """Check that an index lies in [low, n). On a CUDA device nothing is checked, since that would wait for the device.
+
+    Returns:
+        A lower bound of the index.
 
     Raises:
         IndexRangeError: names the index, the dimension and the shape.
     """
-    if isinstance(index, np.ndarray) and index.size and (index.min() < low or index.max() >= n):
-        bad = index[(index < low) | (index >= n)].flat[0]
-        raise IndexRangeError(f"{what}: index {bad} is out of range for dimension {dim} of a tensor of shape {shape}: "
-                              + (f"it counts from {low} to {n - 1}" if n else "that dimension is empty"))
+    if not isinstance(index, np.ndarray):
+        return low
+    if index.size == 0:
+        return 0
+    least, most = int(index.min()), int(index.max())
+    if least < low or most >= n:
+        raise IndexRangeError(f"{what}: index {least if least < low else most} is out of range for dimension {dim} of a tensor of "
+                              f"shape {shape}: " + (f"it counts from {low} to {n - 1}" if n else "that dimension is empty"))
+    return least
 
 
 def along_dim(input: Any, dim: int, index: Any, what: str, negative: bool = False) -> tuple[int, Any]:

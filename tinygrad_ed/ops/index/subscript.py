@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 from operator import index as as_int
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -55,11 +55,8 @@ def getitem(input: Tensor, index: Any) -> Tensor:
         >>> x[:, -1], x[x > 2], x[[1, 0], [0, 0]]
         (tensor([2., 4.]), tensor([3., 4.]), tensor([3., 1.]))
     """
-    kind = type(index)
-    if kind is int:
+    if type(index) is int:
         return slice_of(input, index=(index, Ellipsis))
-    if kind is slice:
-        return slice_of(input, index=(bounds(index), Ellipsis))
     basic, selectors = split(index, raw(input))
     if not selectors:
         return slice_of(input, index=basic)
@@ -102,11 +99,15 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
         write(part, put_at(part, selectors, value), WRITE, fresh=True)
         return
     _check_writable(part, part, WRITE, False)
+    xp = namespace(part._data)
     where: list = [slice(None)] * part.ndim
     for first, count, array in reversed(selectors):
-        where[first:first + count] = [array]
+        where[first:first + count] = [xp.ascontiguousarray(array)]              # NumPy then writes in order
+    array = xp.ascontiguousarray(value._data)
+    while array.ndim > 1 and len(array) == 1:
+        array = array[0]                              # a mask takes one dimension only
     try:
-        part._data[tuple(where)] = raw(value)
+        part._data[tuple(where)] = array
     except Exception as error:
         raise explain(error, WRITE, (part, value)) from None
     stamp(part._data)
@@ -136,16 +137,19 @@ def written(value: Any, input: Any, strict: bool) -> Tensor:
         DTypeError: what is no number, or where strict, a tensor of another dtype.
         DeviceError: a tensor on another device, other than a 0-d tensor on the CPU.
     """
+    x, dtype = raw(input), input.dtype
     if not isinstance(value, Tensor):
-        array, xp = as_array(value, dtype=input.dtype), namespace(raw(input))
-        return wrap(to_device(array, device_of(raw(input))) if xp is np or array.ndim else xp.full((), array.item(), dtype=array.dtype))
-    if strict and value.dtype != input.dtype:
-        raise DTypeError(f"an index tensor writes values of the tensor's dtype {input.dtype}, got {value.dtype}; write value.to(x.dtype)")
-    if type(value._data) is not type(input._data) or value.device != input.device:
+        array = np.full((), value, dtype) if type(value) is float and dtype.kind == "f" else as_array(value, dtype=dtype)
+        if type(array) is not type(x):
+            array = to_device(array, device_of(x)) if array.ndim else namespace(x).full((), array.item(), dtype=dtype)
+        return wrap(array)
+    if strict and value.dtype != dtype:
+        raise DTypeError(f"an index tensor writes values of the tensor's dtype {dtype}, got {value.dtype}; write value.to(x.dtype)")
+    if type(value._data) is not type(x) or (type(x) is not np.ndarray and value.device != device_of(x)):
         if value.ndim or value.is_cuda:
-            raise DeviceError(f"values on {value.device} cannot be written into a tensor on {input.device}; write value.to(x.device)")
-        return value.to(dtype=input.dtype, device=input.device)
-    return value if value.dtype == input.dtype else value.to(dtype=input.dtype)
+            raise DeviceError(f"values on {value.device} cannot be written into a tensor on {device_of(x)}; write value.to(x.device)")
+        return value.to(dtype=dtype, device=device_of(x))
+    return value if value.dtype == dtype else value.to(dtype=dtype)
 
 
 def without_ones(value: Tensor, shape: tuple) -> Tensor:
@@ -187,7 +191,10 @@ def split(index: Any, x: Any) -> tuple[tuple, list]:
     Raises:
         IndexError: more indices than dimensions, a mask that does not fit, or something that is no index.
     """
-    entries = [_entry(e, x) for e in (index if isinstance(index, tuple) else (index,))]
+    entries: Sequence = index if isinstance(index, tuple) else (index,)
+    if all([type(e) in _BASIC for e in entries]):
+        return (*[bounds(e) if type(e) is slice else e for e in entries], *(() if Ellipsis in entries else (Ellipsis,))), []
+    entries = [_entry(e, x) for e in entries]
     taken = sum([_dims_taken(e) for e in entries])
     if taken > x.ndim:
         raise IndexError(f"{taken} indices for a tensor with {x.ndim} dimensions, of shape {x.shape}")
@@ -211,6 +218,9 @@ def split(index: Any, x: Any) -> tuple[tuple, list]:
     return (*basic, Ellipsis), selectors              # the ellipsis makes a 0-d array of a single element
 
 
+_BASIC = {int, slice, type(None), type(Ellipsis)}
+
+
 def _entry(e: Any, x: Any) -> Any:
     """One entry of an index in a form of its own: None, an ellipsis, a slice, an int, a bool or an array."""
     if e is None or e is Ellipsis or isinstance(e, (bool, int)):
@@ -226,7 +236,7 @@ def _entry(e: Any, x: Any) -> Any:
         e = [part.item() if hasattr(part, "item") else part for part in e]
     elif not hasattr(e, "dtype"):
         raise IndexError(f"a tensor is indexed by integers, slices, ..., None, and tensors of integers or booleans, got {e!r}")
-    if getattr(e, "dtype", None) == np.uint8:
+    if getattr(raw(e), "dtype", np.dtype(int)).char == "B":
         raise IndexError("uint8 as an index has two meanings; write x[index.bool()] for a mask or x[index.long()] for positions")
     e = index_array(e, x, "x[index]")
     return e if e.ndim else e.item()
@@ -238,9 +248,14 @@ def bounds(s: slice) -> slice:
     Raises:
         ValueError: a step that is not positive.
     """
+    if s.step is None and type(s.start) in _PLAIN and type(s.stop) in _PLAIN:
+        return s
     if s.step is not None and as_int(s.step) <= 0:
         raise ValueError(f"the step of a slice is positive, got {s.step}; write x.flip(dim)")
     return slice(*[v if v is None else as_int(v) for v in (s.start, s.stop, s.step)])
+
+
+_PLAIN = {int, type(None)}
 
 
 def _dims_taken(e: Any) -> int:
@@ -249,17 +264,12 @@ def _dims_taken(e: Any) -> int:
     return e.ndim if hasattr(e, "dtype") and e.dtype.kind == "b" else 1
 
 
-class Places(NamedTuple):
-    """Where selectors point: positions along `count` dimensions from `dim` on, once the dimensions are in `order` (None: as they are)."""
+def places(selectors: Sequence, shape: tuple) -> tuple[tuple | None, Any, int, int]:
+    """Where selectors, from `split`, point to in a tensor of a shape.
 
-    order: tuple | None
-    positions: Any
-    dim: int
-    count: int
-
-
-def places(selectors: Sequence, shape: tuple) -> Places:
-    """The places that selectors, from `split`, point to in a tensor of a shape.
+    Returns:
+        The order to bring the dimensions into first (None: as they are), positions, and the `dim` and `count` with which
+        `pick` reads them.
 
     Raises:
         IndexError: an index out of range, or indices that do not broadcast together.
@@ -271,8 +281,7 @@ def places(selectors: Sequence, shape: tuple) -> Places:
         if array.dtype.kind == "b":
             array = namespace(array).flatnonzero(array)
         elif len(selectors) > 1:                      # a single one is checked as it is used
-            in_range(array, n, "x[index]", first, shape, low=-n)
-            array = array % max(n, 1)
+            array = wrapped(array, n, first, shape)
         try:
             positions = array if positions is None else positions * n + array
         except ValueError:
@@ -280,7 +289,17 @@ def places(selectors: Sequence, shape: tuple) -> Places:
     order = None
     if dims[-1] - dims[0] >= len(dims):               # not side by side: their result goes to the front
         order = (*dims, *[d for d in range(len(shape)) if d not in dims])
-    return Places(order, positions, 0 if order else dims[0], len(dims))
+    return order, positions, 0 if order else dims[0], len(dims)
+
+
+def wrapped(index: Any, n: int, dim: int, shape: tuple) -> Any:
+    """An index array with the negative indices, which count from the end, replaced.
+
+    Raises:
+        IndexRangeError: an index out of range.
+    """
+    low = in_range(index, n, "x[index]", dim, shape, low=-n)
+    return index if low >= 0 else index % max(n, 1)
 
 
 def select(input: Tensor, dim: int, index: int) -> Tensor:

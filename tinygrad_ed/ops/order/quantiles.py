@@ -193,7 +193,7 @@ def _at_fractions(rows: Any, q: Any, interpolation: str, skip_nan: bool) -> Any:
     else:
         ranks = where(wrap(xp.broadcast_to(nans > 0, shape)), float(n - 1), q * float(n - 1))   # the last is NaN then
     exact = raw(ranks)
-    pick_at = lambda ranks: gather(ordered, -1, ranks.astype(np.int64))
+    pick_at = lambda ranks: gather(ordered, -1, wrap(ranks.astype(np.int64)))
     if interpolation == "nearest":
         return pick_at(xp.rint(exact))
     if interpolation == "higher":

@@ -22,7 +22,7 @@ __all__ = ["argsort", "kthvalue", "mode", "msort", "sort", "topk"]
 
 def chosen(input: Any, dim: int, indices: Any, keepdim: bool = True) -> ValuesIndices:
     """The values at indices along a dimension, with the indices; without that dimension if it has length 1 and is not kept."""
-    values = gather(input, dim, indices)
+    values = gather(input, dim, wrap(indices))
     if not keepdim and values.ndim:
         shape = (*values.shape[:dim], *values.shape[dim + 1:])
         values, indices = reshape_to(values, shape=shape), indices.reshape(shape)

@@ -10,7 +10,7 @@ from ...autograd.op import op
 from ...errors import ShapeError
 from ...tensor import Tensor
 from ..arguments import Dims, cast, numpy_names, over, require_float, wide
-from ..broadcast import keep_dims, sum_over
+from ..broadcast import keep_dims, sum_over, total
 from ..elementwise import abs, pow, sign, where
 from .extrema import amax, amin
 from .sums import count_of, mean_over, sum_as
@@ -28,9 +28,9 @@ def _freedom(shape: tuple, dims: tuple, correction: float) -> float:
 def _variance(x: Any, dims: tuple, keepdim: bool, correction: float) -> Any:
     """Σ(x - mean)² / (n - correction), in two passes: the squares are of small numbers even where the mean is large."""
     w = wide(x)
-    d = w - w.sum(axis=dims, keepdims=True) / (count_of(x.shape, dims) or 1)
+    d = w - total(w, dims, True) / (count_of(x.shape, dims) or 1)
     d *= d
-    s, free = d.sum(axis=dims, keepdims=keepdim), _freedom(x.shape, dims, correction)
+    s, free = total(d, dims, keepdim), _freedom(x.shape, dims, correction)
     return (s / free if free else s * math.inf).astype(x.dtype, copy=False)
 
 
@@ -170,14 +170,14 @@ def std_mean(input: Tensor, dim: Dims = None, unbiased: bool = True, keepdim: bo
 
 def _length(xp: Any, x: Any, dims: tuple, keepdim: bool) -> Any:
     w = wide(x)
-    w = xp.sqrt((w * w).sum(axis=dims, keepdims=keepdim))
-    return w.astype(x.dtype, copy=False)
+    s = total(w * w, dims, keepdim) if len(dims) < x.ndim else xp.vdot(w, w).reshape((1,) * (x.ndim * keepdim))
+    return xp.sqrt(s).astype(x.dtype, copy=False)
 
 
 def _p_length(xp: Any, x: Any, dims: tuple, keepdim: bool, p: float) -> Any:
     w = xp.abs(wide(x))
     w **= p
-    return (w.sum(axis=dims, keepdims=keepdim) ** (1 / p)).astype(x.dtype, copy=False)
+    return (total(w, dims, keepdim) ** (1 / p)).astype(x.dtype, copy=False)
 
 
 def _along_unit(g: Any, x: Any, y: Any, dims: tuple, keepdim: bool) -> Any:

@@ -26,7 +26,7 @@ def count_of(shape: tuple, dims: tuple) -> int:
 
 def _mean_of(x: Any, dims: tuple, keepdim: bool) -> Any:
     n = count_of(x.shape, dims)
-    s = wide(x).sum(axis=dims, keepdims=keepdim)
+    s = total(wide(x), dims, keepdim)
     return (s / n if n else s + math.nan).astype(x.dtype, copy=False)
 
 

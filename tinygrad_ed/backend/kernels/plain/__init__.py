@@ -1,1 +1,2 @@
 """Every fused kernel in the array module's own functions, a family per file: the reference, and what a reader reads."""
+from .conv import *

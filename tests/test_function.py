@@ -280,11 +280,11 @@ def test_what_backward_receives_cannot_be_written():
         def backward(ctx, g):
             return g.mul_(5.0)
 
-    x = leaf([1.0, 2.0])
-    with pytest.raises(InPlaceError):
-        F.apply(x).sum().backward()
-    with pytest.raises(InPlaceError):
-        grad(F.apply(x).sum(), x, create_graph=True)
+    x, g = leaf([1.0, 2.0]), tg.Tensor(np.ones(2))
+    for create_graph in (False, True):
+        with pytest.raises(InPlaceError):
+            grad(F.apply(x), x, g, create_graph=create_graph)
+    equal(g, [1.0, 1.0])
 
 
 def test_a_returned_gradient_is_not_taken_over():
@@ -511,14 +511,34 @@ def test_a_view_among_the_arguments():
     np.testing.assert_allclose(x.grad.data, [0.0, 3 * 4.0 * 2, 3 * 16.0 * 2, 0.0])
 
 
-def test_functions_keep_no_cycle():
+def test_functions_keep_no_cycle_and_drop_what_they_saved():
+    class Overwrite(Function):
+        @staticmethod
+        def forward(ctx, x):
+            x.mul_(2.0)
+            ctx.mark_dirty(x)
+            ctx.save_for_backward(x)
+            return x
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * 2.0
+
     gc.collect()
     gc.disable()
     try:
         x = leaf([1.0, 2.0])
-        y = Exp.apply(x)
-        alive = weakref.ref(y.grad_fn)
-        del y
+        for f in (Exp, Overwrite, Cube):
+            y = f.apply(x * 1.0)
+            alive = weakref.ref(y.grad_fn)
+            del y
+            assert alive() is None
+        h = x * 1.0
+        alive = weakref.ref(h.data)
+        y = Cube.apply(h)
+        del h
+        assert alive() is not None
+        y.sum().backward()
         assert alive() is None
     finally:
         gc.enable()

@@ -210,6 +210,34 @@ def test_modes_belong_to_threads():
     assert seen == {("a", "start"): DEFAULT, ("b", "start"): DEFAULT, ("a", "inside"): False, ("b", "inside"): True}
 
 
+def test_a_decorated_function_in_two_threads():
+    steps = threading.Barrier(2)
+    after = {}
+
+    @tg.no_grad()
+    def f(name):
+        if name == "late":
+            steps.wait()                               # both are inside, entered in one order and left in the same
+        steps.wait()
+
+    def work(name, enabled):
+        with tg.set_grad_enabled(enabled):
+            if name == "early":
+                f(name)
+                steps.wait()
+            else:
+                f(name)
+            after[name] = tg.is_grad_enabled()
+
+    for first in (True, False):
+        threads = [threading.Thread(target=work, args=("early", first)), threading.Thread(target=work, args=("late", not first))]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        assert after == {"early": first, "late": not first}
+
+
 def test_what_is_recorded():
     x = tg.Tensor(np.ones(2), requires_grad=True)
     for make, inside in MODES.values():

@@ -87,7 +87,7 @@ def _(d):
     return call(d.pick([0.5, 2, 3.0]), d.array())
 
 
-@case("div", elementwise=True, numpy=lambda a, b, rounding_mode: (np.floor if rounding_mode == "floor" else np.trunc)(a / b),
+@case("div", elementwise=True, numpy=lambda a, b, rounding_mode: np.floor_divide(a, b) if rounding_mode == "floor" else np.trunc(a / b),
       kinks=lambda a, b, rounding_mode: [a / b - np.round(a / b)])
 def _(d):
     shape = d.shape()

@@ -131,6 +131,9 @@ class _Plan:
         self.wanted = wanted
         self.saved_arrays = [n for n in wanted if n == "y" or n in self.arrays or n in self.aux]
         known = {"y", "y_like", *self.arrays, *self.aux, *self.options, *(a + "_shape" for a in self.arrays)}
+        reserved = {"g", "y", "y_like", "needs"} & {*self.arrays, *self.options, *self.aux}
+        if reserved:
+            raise TypeError(f"op {self.name!r}: {sorted(reserved)} mean something else in formulas; name the argument differently")
         unknown = [n for n in wanted if n not in known]
         if unknown:
             raise TypeError(f"op {self.name!r}: a formula names {unknown}; it can name g, y, {sorted(known)}")

@@ -4,7 +4,40 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from ..ops.activation import (
+    celu,
+    celu_,
+    elu,
+    elu_,
+    gelu,
+    glu,
+    gumbel_softmax,
+    hardmax,
+    hardshrink,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    hardtanh_,
+    leaky_relu,
+    leaky_relu_,
+    logsigmoid,
+    mish,
+    prelu,
+    relu6,
+    rrelu,
+    rrelu_,
+    selu,
+    selu_,
+    silu,
+    softplus,
+    softshrink,
+    softsign,
+    tanhshrink,
+    threshold,
+    threshold_,
+)
 from ..ops.elementwise import relu as _relu
+from ..ops.elementwise import sigmoid, tanh
 from ..ops.index import one_hot
 from ..ops.loss import cross_entropy, l1_loss, mse_loss, nll_loss
 from ..ops.matmul import linear
@@ -12,7 +45,12 @@ from ..ops.softmax import log_softmax as _log_softmax
 from ..ops.softmax import softmax as _softmax
 from ..tensor import Tensor
 
-__all__ = ["cross_entropy", "l1_loss", "linear", "log_softmax", "mse_loss", "nll_loss", "one_hot", "relu", "relu_", "softmax"]
+__all__ = [
+    "celu", "celu_", "cross_entropy", "elu", "elu_", "gelu", "glu", "gumbel_softmax", "hardmax", "hardshrink", "hardsigmoid",
+    "hardswish", "hardtanh", "hardtanh_", "l1_loss", "leaky_relu", "leaky_relu_", "linear", "log_softmax", "logsigmoid", "mish",
+    "mse_loss", "nll_loss", "one_hot", "prelu", "relu", "relu6", "relu_", "rrelu", "rrelu_", "selu", "selu_", "sigmoid", "silu",
+    "softmax", "softmin", "softplus", "softshrink", "softsign", "tanh", "tanhshrink", "threshold", "threshold_",
+]
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -88,6 +126,25 @@ def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dty
         tensor([-1000.,     0.])
     """
     return _log_softmax(input, _dim("log_softmax", input, dim, _stacklevel), dtype=dtype)
+
+
+def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
+    """softmax(-x): the smallest element gets the largest share.
+
+    Args:
+        input: a tensor of any shape.
+        dim: as for `softmax`.
+        dtype: convert to this dtype first.
+
+    Returns:
+        A tensor of the same shape.
+
+    Example:
+        >>> import tinygrad_ed as tg
+        >>> tg.nn.functional.softmin(tg.tensor([0.0, 1000.0]), dim=0)
+        tensor([1., 0.])
+    """
+    return _softmax(-input, _dim("softmin", input, dim, _stacklevel), dtype=dtype)
 
 
 def _dim(name: str, input: Tensor, dim: int | None, stacklevel: int) -> int:

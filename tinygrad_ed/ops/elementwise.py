@@ -359,7 +359,7 @@ _where = op("where", lambda xp, condition, a, b: xp.where(condition, a, b), prom
 _clamp = op("clamp", lambda xp, x, min, max: _clip(xp, x, min, max), promote=("x", "min", "max"), broadcast=True,
             x=lambda g, x, min, max: where(_inside(x, min, max), g, 0.0),
             min=lambda g, x, min, max: where(_below(x, min, max), g, 0.0),
-            max=lambda g, x, max: where(x > max, g, 0.0))
+            max=lambda g, x, min, max: where(_above(x, min, max), g, 0.0))
 _lerp = op("lerp", lambda a, b, weight: a + weight * (b - a), promote=("a", "b", "weight"), broadcast=True,
            a=lambda g, weight: g * (1 - weight), b=lambda g, weight: g * weight, weight=lambda g, a, b: g * (b - a))
 
@@ -379,6 +379,10 @@ def _inside(x: Any, low: Any, high: Any) -> Any:
 
 def _below(x: Any, low: Any, high: Any) -> Any:
     return (x < low) if high is None else (x < low) & (low < high)
+
+
+def _above(x: Any, low: Any, high: Any) -> Any:
+    return (x > high) if low is None else (x > high) | (low > high)
 
 
 def where(condition: Any, input: Any = None, other: Any = None) -> Any:

@@ -1,2 +1,4 @@
 """Every fused kernel in the array module's own functions, a family per file: the reference, and what a reader reads."""
+from .activation import *
 from .conv import *
+from .recurrent import *

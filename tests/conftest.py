@@ -1,7 +1,10 @@
 """Settings of the whole suite: how many examples each property draws."""
 import os
 
-from hypothesis import HealthCheck, settings
+for _pool in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_pool, "1")                 # the tests run one process per core: more threads would fight
+
+from hypothesis import HealthCheck, settings  # noqa: E402
 
 _common = dict(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
                print_blob=True)

@@ -118,8 +118,9 @@ def all_apart(*arrays):
 
 
 BOTH = {
-    "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "view": lambda a, b: a.reshape(3, 2).reshape(2, 3) + b.t().t(),
-    "alias": lambda a, b: a + b + a, "where": lambda a, b: tg.where(a > 0, a, b), "indexed": lambda a, b: a[:] + b[:, :],
+    "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b,
+    "view": lambda a, b: a.reshape(3, 2).reshape(2, 3) + b.t().t(), "alias": lambda a, b: a + b + a,
+    "where": lambda a, b: tg.where(a > 0, a, b), "indexed": lambda a, b: a[:] + b[:, :],
 }
 
 
@@ -541,7 +542,8 @@ def test_anomaly_names_op_line_and_value():
     x = leaf([1.0, 0.0, 4.0])
     with tg.autograd.detect_anomaly():
         y = x.sqrt()                                   # the line
-        with pytest.raises(GraphError, match=r"'sqrt' with respect to its argument 0 is inf at index \(1,\).*test_engine\.py:\d+: .*# the line"):
+        expected = r"'sqrt' with respect to its argument 0 is inf at index \(1,\).*test_engine\.py:\d+: .*# the line"
+        with pytest.raises(GraphError, match=expected):
             y.sum().backward()
     x.sqrt().sum().backward()
 
@@ -814,7 +816,8 @@ TestGraphs.settings = settings(stateful_step_count=40)
 def test_second_derivatives_of_random_graphs(data):
     """The derivative of a random combination of gradients, against differences of first derivatives."""
     n = data.draw(st.integers(1, 3))
-    program = data.draw(st.lists(st.tuples(st.sampled_from(sorted(UNARY | BINARY)), st.integers(0, 99), st.integers(0, 99)), min_size=1, max_size=8))
+    step = st.tuples(st.sampled_from(sorted(UNARY | BINARY)), st.integers(0, 99), st.integers(0, 99))
+    program = data.draw(st.lists(step, min_size=1, max_size=8))
     start = np.array(data.draw(st.lists(st.floats(-1, 1), min_size=n, max_size=n)))
     weights = np.array(data.draw(st.lists(st.floats(-1, 1), min_size=n, max_size=n)))
 

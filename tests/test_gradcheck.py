@@ -53,8 +53,8 @@ def test_the_report_names_the_worst_entry():
     with pytest.raises(GradcheckError) as info:
         gradcheck(wrong(lambda g, x: g * 2.0 * x * tg.Tensor(np.array([[1.0, 1.1, 1.2]]))), (x,))
     message = str(info.value)
-    for part in ("'Square'", "output 0 by input 0", "output index (0, 2), input index (0, 2)", "numerical 4", "analytical 4.8", "difference 0.8",
-                 "2 of 9 entries"):
+    for part in ("'Square'", "output 0 by input 0", "output index (0, 2), input index (0, 2)", "numerical 4", "analytical 4.8",
+                 "difference 0.8", "2 of 9 entries"):
         assert part in message
 
 

@@ -119,8 +119,8 @@ def failing(x):
             pass
 
 
-LOOPS = [plain, twice, unused, retained, second_order, in_place, in_place_unused, several_outputs, hooks, function, checkpointed, anomaly, functional,
-         failing]
+LOOPS = [plain, twice, unused, retained, second_order, in_place, in_place_unused, several_outputs, hooks, function, checkpointed,
+         anomaly, functional, failing]
 
 
 @pytest.mark.parametrize("step", LOOPS)

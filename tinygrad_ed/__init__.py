@@ -15,6 +15,7 @@ from .dtypes import *
 from .ops.compare import *
 from .ops.convert import *
 from .ops.creation import *
+from .ops.distance import *
 from .ops.elementwise import *
 from .ops.generator import *
 from .ops.index import *

@@ -4,6 +4,7 @@ import scipy.special as sp
 from registry import call, case
 
 INTEGERS = (call(np.arange(3)),)
+TAKE_INTEGERS = ("sigmoid", "tanh", "softsign", "tanhshrink", "relu", "relu6", "hardtanh")
 
 
 def sigma(x):
@@ -12,7 +13,7 @@ def sigma(x):
 
 def activation(name, numpy, draw=None, analytic=False, bad=(), **facts):
     """One input, and options that `draw` draws as keywords."""
-    @case(f"nn.functional.{name}", numpy=numpy, analytic=analytic, elementwise=True, bad=INTEGERS + bad, **facts)
+    @case(f"nn.functional.{name}", numpy=numpy, analytic=analytic, elementwise=True, bad=bad if name in TAKE_INTEGERS else INTEGERS + bad, **facts)
     def _(d):
         return call(d.array(d.shape(min_side=0), -4, 4), **(draw(d) if draw else {}))
 

@@ -281,8 +281,9 @@ def returning(m, result, n_args=2):
 
 
 for name, result in {
-    "right": lambda m: (m.ones(2), None), "extra_none": lambda m: (m.ones(2), None, None), "extra": lambda m: (m.ones(2), None, m.ones(2)),
-    "too_few": lambda m: (), "one_alone": lambda m: m.ones(2), "number": lambda m: (3.0, None), "for_a_number": lambda m: (m.ones(2), m.ones(2)),
+    "right": lambda m: (m.ones(2), None), "extra_none": lambda m: (m.ones(2), None, None),
+    "extra": lambda m: (m.ones(2), None, m.ones(2)), "too_few": lambda m: (), "one_alone": lambda m: m.ones(2),
+    "number": lambda m: (3.0, None), "for_a_number": lambda m: (m.ones(2), m.ones(2)),
     "wrong_shape": lambda m: (m.ones(3), None), "expanded": lambda m: (m.ones(4, 2), None), "wrong_expanded": lambda m: (m.ones(2, 4), None),
     "other_dtype": lambda m: (m.ones(2, dtype=m.float32), None), "none": lambda m: (None, None),
 }.items():
@@ -546,7 +547,8 @@ def test_functional(name, n, strict, create_graph):
             ys = ys if isinstance(ys, tuple) else (ys,)
             likes = ys if name == "vjp" else xs
             v = tuple(m.tensor(np.asarray(np.random.default_rng(k).standard_normal(tuple(t.shape)))) for k, t in enumerate(likes))
-            return getattr(f, name)(function, args, v if len(v) > 1 or n > 1 and name != "vjp" else v[0], create_graph=create_graph, strict=strict)
+            v = v if len(v) > 1 or (n > 1 and name != "vjp") else v[0]
+            return getattr(f, name)(function, args, v, create_graph=create_graph, strict=strict)
 
         found, expected = both(call)
         if isinstance(expected, str):
@@ -558,8 +560,10 @@ def test_functional(name, n, strict, create_graph):
 @pytest.mark.parametrize("call", [
     lambda m, f: f.hessian(lambda x: x * x, values(1, m)[0]), lambda m, f: f.vjp(lambda x: x * x, values(1, m)[0]),
     lambda m, f: f.jvp(lambda x: x * x, values(1, m)[0]), lambda m, f: f.vjp(lambda x: x * x, values(1, m)[0], m.ones(2)),
-    lambda m, f: f.jvp(lambda x, y: x * y, values(2, m), m.ones(3)), lambda m, f: f.jacobian(lambda x: m.ones(2), values(1, m)[0], strict=True),
-    lambda m, f: f.jacobian(lambda x, y: x, values(2, m), strict=True), lambda m, f: f.hvp(lambda x: (x * 2.0).sum(), values(1, m)[0], values(1, m)[0], strict=True),
+    lambda m, f: f.jvp(lambda x, y: x * y, values(2, m), m.ones(3)),
+    lambda m, f: f.jacobian(lambda x: m.ones(2), values(1, m)[0], strict=True),
+    lambda m, f: f.jacobian(lambda x, y: x, values(2, m), strict=True),
+    lambda m, f: f.hvp(lambda x: (x * 2.0).sum(), values(1, m)[0], values(1, m)[0], strict=True),
     lambda m, f: f.jacobian(lambda x: x, values(1, m)[0], strict=True, vectorize=True)])
 def test_functional_errors(call):
     for m, f in ((tg, tg_functional), (torch, torch_functional)):

@@ -112,17 +112,20 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
         elif allow_unused:
             results.append(None)
         else:
-            raise GraphError(f"input {i} of shape {tensor.shape} is not used in the graph of the outputs; pass allow_unused=True to get None for it")
+            raise GraphError(f"input {i} of shape {tensor.shape} is not used in the graph of the outputs; "
+                             f"pass allow_unused=True to get None for it")
     return tuple(results)
 
 
-def _batched_grad(roots: list, wanted: list, batches: list, retain_graph: Any, create_graph: bool, *unused: bool) -> tuple:
+def _batched_grad(roots: list, wanted: list, batches: list, retain_graph: Any, create_graph: bool, allow_unused: bool,
+                  materialize_grads: bool) -> tuple:
+    """One walk per entry of the batch."""
     from ..ops.join import stack
     n = batches[0].shape[0]
     if n == 0:
         return tuple(wrap(namespace(t._data).zeros((0, *t.shape), t.dtype)) for t in wanted)
-    rows = [grad(roots, wanted, [b[k] for b in batches], retain_graph or create_graph or k < n - 1, create_graph, *[unused[0], False, unused[1]])
-            for k in range(n)]
+    rows = [grad(roots, wanted, [b[k] for b in batches], retain_graph or create_graph or k < n - 1, create_graph, allow_unused,
+                 materialize_grads=materialize_grads) for k in range(n)]
     return tuple(None if column[0] is None else stack(column) for column in zip(*rows))
 
 
@@ -135,6 +138,7 @@ def _sequence(tensors: Any) -> list:
 
 
 def edge_of(tensor: Tensor) -> Any:
+    """What a tensor was computed by: its node, or the tensor itself for a leaf."""
     tensor._refresh()
     return tensor._node or tensor
 

@@ -12,7 +12,7 @@ from ..tensor import Tensor, wrap
 from .engine import revived
 from .inplace import View, check_recordable, record_write, stamp
 from .modes import no_grad, state
-from .node import Node, Parts, next_number, output_node
+from .node import Node, next_number, output_node
 
 __all__ = ["Function", "FunctionCtx", "once_differentiable"]
 
@@ -35,7 +35,7 @@ class FunctionCtx(Node):
         self.needs_input_grad = tuple([isinstance(a, Tensor) and a._requires_grad for a in args])
         self.edges = tuple([(a._node or a) if needed else None for a, needed in zip(args, self.needs_input_grad)])
         self.extras = None
-        self._arguments = tuple([(a.shape, a.dtype) if isinstance(a, Tensor) else None for a in args])
+        self._arguments: tuple[Any, ...] = tuple([(a.shape, a.dtype) if isinstance(a, Tensor) else None for a in args])
         self._to_save: tuple = ()
         self._dirty: tuple = ()
         self._constant: tuple = ()
@@ -61,7 +61,8 @@ class FunctionCtx(Node):
             GraphError: a backward without retain_graph has freed them.
         """
         if self.saved is None:
-            raise GraphError(f"the saved tensors of '{self.op}' have been freed by an earlier backward; write y.backward(retain_graph=True) there")
+            raise GraphError(f"the saved tensors of '{self.op}' have been freed by an earlier backward; "
+                             f"write y.backward(retain_graph=True) there")
         return tuple([None if array is None else revived(array, self._output(origin) if isinstance(origin, int) else origin)
                       for array, origin in zip(self.saved, self._origins)])
 
@@ -119,7 +120,7 @@ class FunctionCtx(Node):
             return y
         for x in others:
             if isinstance(x, Tensor) and _shares_memory(y._data, x._data):
-                t._view = View(x, lambda z: z, frozen=f"the custom Function {self.op} returned memory that another tensor has too; return y.clone() there")
+                t._view = View(x, lambda z: z, f"{self.op}.forward returned memory that another tensor has too; return y.clone() there")
                 break
         return t
 
@@ -156,7 +157,8 @@ class FunctionCtx(Node):
         if not isinstance(d, Tensor):
             raise GraphError(f"{self.op}.backward returned a {type(d).__name__} as the gradient of argument {i}; return a tensor or None")
         if self._arguments[i] is None:
-            raise GraphError(f"{self.op}.backward returned a gradient of shape {d.shape} for argument {i}, which is no tensor; return None for it")
+            raise GraphError(f"{self.op}.backward returned a gradient of shape {d.shape} for argument {i}, which is no tensor; "
+                             f"return None for it")
         shape, dtype = self._arguments[i]
         if d.shape != shape:
             try:

@@ -19,7 +19,8 @@ __all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
 Tensors = Any          # a tensor or a tuple of tensors, as in PyTorch
 
 
-def vjp(func: Callable, inputs: Tensors, v: Tensors | None = None, create_graph: bool = False, strict: bool = False) -> tuple[Tensors, Tensors]:
+def vjp(func: Callable, inputs: Tensors, v: Tensors | None = None, create_graph: bool = False,
+        strict: bool = False) -> tuple[Tensors, Tensors]:
     """The vector-Jacobian product vᵀJ.
 
     Args:
@@ -49,7 +50,8 @@ def vjp(func: Callable, inputs: Tensors, v: Tensors | None = None, create_graph:
     return _shaped(ys, forms[1], create_graph), _shaped(found, forms[0], create_graph)
 
 
-def jvp(func: Callable, inputs: Tensors, v: Tensors | None = None, create_graph: bool = False, strict: bool = False) -> tuple[Tensors, Tensors]:
+def jvp(func: Callable, inputs: Tensors, v: Tensors | None = None, create_graph: bool = False,
+        strict: bool = False) -> tuple[Tensors, Tensors]:
     """The Jacobian-vector product Jv.
 
     Args:
@@ -167,7 +169,8 @@ def hessian(func: Callable, inputs: Tensors, create_graph: bool = False, strict:
     return found if forms else found[0]
 
 
-def vhp(func: Callable, inputs: Tensors, v: Tensors | None = None, create_graph: bool = False, strict: bool = False) -> tuple[Tensor, Tensors]:
+def vhp(func: Callable, inputs: Tensors, v: Tensors | None = None, create_graph: bool = False,
+        strict: bool = False) -> tuple[Tensor, Tensors]:
     """The product vᵀH with the Hessian of a function with one value.
 
     Args:
@@ -199,7 +202,8 @@ def vhp(func: Callable, inputs: Tensors, v: Tensors | None = None, create_graph:
     return _shaped(ys, forms[1], create_graph), _shaped(found, forms[0], create_graph)
 
 
-def hvp(func: Callable, inputs: Tensors, v: Tensors | None = None, create_graph: bool = False, strict: bool = False) -> tuple[Tensor, Tensors]:
+def hvp(func: Callable, inputs: Tensors, v: Tensors | None = None, create_graph: bool = False,
+        strict: bool = False) -> tuple[Tensor, Tensors]:
     """The product Hv with the Hessian of a function with one value; `vhp` is the same, and faster, where H is symmetric.
 
     Args:
@@ -233,7 +237,8 @@ def hvp(func: Callable, inputs: Tensors, v: Tensors | None = None, create_graph:
 
 # -- the two tricks ----------------------------------------------------------------------------------------------------
 
-def _grad(ys: Sequence, xs: Sequence, gs: Sequence | None, create_graph: bool, strict: bool, of: str, by: str, retain_graph: bool = False) -> list:
+def _grad(ys: Sequence, xs: Sequence, gs: Sequence | None, create_graph: bool, strict: bool, of: str, by: str,
+          retain_graph: bool = False) -> list:
     """gᵀJ for every x, zeros where nothing depends on it."""
     chosen = [i for i, y in enumerate(ys) if y.requires_grad]
     found: Sequence = [None] * len(xs)
@@ -252,7 +257,8 @@ def _pushed(ys: Sequence, xs: Sequence, vs: Sequence, create_graph: bool, strict
         products = grad([ys[i] for i in chosen], xs, gs, create_graph=True, allow_unused=True)
     kept = [k for k, product in enumerate(products) if product is not None and product.requires_grad]
     if strict and len(kept) < len(xs):
-        raise GraphError(f"the {of} is independent of {by} {next(k for k in range(len(xs)) if k not in kept)}, which strict=True does not allow")
+        missing = next(k for k in range(len(xs)) if k not in kept)
+        raise GraphError(f"the {of} is independent of {by} {missing}, which strict=True does not allow")
     pushed: Sequence = [None] * len(chosen)
     if kept:
         pushed = grad([products[k] for k in kept], gs, [vs[k] for k in kept], create_graph=create_graph, allow_unused=True)
@@ -268,7 +274,7 @@ def _filled(found: Sequence, likes: Sequence, strict: Any) -> list:
         if strict and d is None:
             raise GraphError(f"the {strict[0]} {k}, which strict=True does not allow")
         if strict and strict[1] and not d.requires_grad:
-            raise GraphError(f"the derivative does not depend on the inputs (number {k}), so create_graph=True with strict=True has nothing to record")
+            raise GraphError(f"derivative {k} does not depend on the inputs, which strict=True with create_graph=True does not allow")
     return [wrap(namespace(like._data).zeros(like.shape, like.dtype)) if d is None else d for d, like in zip(found, likes)]
 
 
@@ -293,7 +299,8 @@ def _as_tuple(value: Any, what: str) -> tuple[tuple, bool]:
     values = value if several else (value,)
     for i, t in enumerate(values):
         if not isinstance(t, Tensor):
-            raise TypeError(f"{what} must be a tensor or a tuple of tensors, got {f'a {type(t).__name__} at {i} in the tuple' if several else type(t).__name__}")
+            place = f" at {i} in the tuple" if several else ""
+            raise TypeError(f"{what} must be a tensor or a tuple of tensors, got {type(t).__name__}{place}")
     return values, several
 
 
@@ -335,5 +342,5 @@ def _check_strict(ys: tuple, xs: tuple, name: str) -> None:
 
 def _check_single(ys: tuple, several: bool, name: str) -> None:
     if several or ys[0]._data.size != 1:
-        shapes = [y.shape for y in ys]
-        raise GraphError(f"the function given to {name} must return one tensor with one element, it returned {shapes if several else shapes[0]}")
+        shapes = ", ".join(str(y.shape) for y in ys)
+        raise GraphError(f"the function given to {name} must return one tensor with one element, it returned {shapes}")

@@ -16,7 +16,16 @@ __all__ = ["GradcheckError", "gradcheck", "gradgradcheck"]
 
 
 class GradcheckError(RuntimeError):
-    """A derivative by formula that does not agree with the derivative by differences."""
+    """A derivative by formula that does not agree with the derivative by differences.
+
+    Example:
+        >>> import tinygrad_ed as tg
+        >>> x = tg.ones(1, dtype=tg.float64, requires_grad=True)
+        >>> tg.autograd.gradcheck(lambda x: x * x.detach(), x)
+        Traceback (most recent call last):
+            ...
+        tinygrad_ed.autograd.gradcheck.GradcheckError: <lambda> (its last operation: 'mul'): the derivative of output 0 by input 0 is ...
+    """
 
 
 class _Check(NamedTuple):
@@ -50,7 +59,8 @@ class _Check(NamedTuple):
         found = grad(roots, xs, gs, retain_graph=True, allow_unused=True)
         for k, x, d in zip(self.checked, xs, found):
             if d is not None and (d.shape != x.shape or d.dtype != x.dtype):
-                raise GradcheckError(f"{self.name}: the gradient of input {k} has shape {d.shape} and {d.dtype}, the input {x.shape} and {x.dtype}")
+                raise GradcheckError(f"{self.name}: the gradient of input {k} has shape {d.shape} and {d.dtype}, "
+                                     f"the input {x.shape} and {x.dtype}")
         return [np.zeros(x.shape) if d is None else np.array(to_numpy(d._data), np.float64) for x, d in zip(xs, found)]
 
     def difference(self, shift: Callable[[float], None]) -> list[np.ndarray]:
@@ -72,9 +82,10 @@ class _Check(NamedTuple):
         if not (excess > 0).any():
             return
         worst = np.unravel_index(int(np.argmax(excess)), excess.shape)
-        place = " along random directions" if ndim is None else f" at output index {_index(worst[:ndim])}, input index {_index(worst[ndim:])}"
+        where = [int(n) for n in worst]
+        place = "along random directions" if ndim is None else (f"at output index {tuple(where[:ndim])}, input index {tuple(where[ndim:])}")
         raise GradcheckError(
-            f"{self.name}: the derivative of output {i} by input {k} is wrong{place}: numerical {numerical[worst]:.10g}, analytical "
+            f"{self.name}: the derivative of output {i} by input {k} is wrong {place}: numerical {numerical[worst]:.10g}, analytical "
             f"{analytical[worst]:.10g}, difference {abs(analytical[worst] - numerical[worst]):.3g} where {self.atol:g} + {self.rtol:g}·"
             f"|numerical| is allowed; {int((excess > 0).sum())} of {excess.size} entries differ")
 
@@ -82,8 +93,8 @@ class _Check(NamedTuple):
         """Raise a GradcheckError if two backward walks differ."""
         for k, a, b in zip(self.checked, first, again):
             if a.size and np.abs(a - b).max() > self.nondet_tol:
-                raise GradcheckError(f"{self.name}: two backward walks give gradients of input {k} that differ by up to {np.abs(a - b).max():.3g}, "
-                                     f"nondet_tol is {self.nondet_tol:g} (output {i})")
+                raise GradcheckError(f"{self.name}: two backward walks give gradients of input {k} that differ by up to "
+                                     f"{np.abs(a - b).max():.3g}, nondet_tol is {self.nondet_tol:g} (output {i})")
 
 
 def gradcheck(func: Callable, inputs: Any, *, eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3, raise_exception: bool = True,
@@ -152,7 +163,8 @@ def _check_inputs(inputs: tuple, checked: list[int]) -> None:
     for k in checked:
         data = inputs[k]._data
         if data.dtype != np.float64:
-            warnings.warn(f"input {k} is {data.dtype}: differences with such a small step are accurate only in float64; write x.double()", stacklevel=3)
+            warnings.warn(f"input {k} is {data.dtype}: differences with such a small step are accurate only in float64; "
+                          f"write x.double()", stacklevel=3)
         if overlaps(data):
             raise ValueError(f"input {k} has elements that share memory and cannot be moved one by one; write x.contiguous()")
         if isinstance(data, np.ndarray) and not data.flags.writeable:
@@ -164,13 +176,13 @@ def _check_entries(check: _Check, ys: Sequence[Tensor]) -> None:
     for position, k in enumerate(check.checked):
         data = check.inputs[k]._data
         for index in np.ndindex(data.shape):
-            value = data[index].item()
+            value, entry = data[index].item(), (..., *index)
 
             def shift(h: float) -> None:
                 data[index] = value + h
 
             for i, d in enumerate(check.difference(shift)):
-                numerical[i][position][(..., *index)] = d
+                numerical[i][position][entry] = d
     for i, y in enumerate(ys):
         analytical = [np.zeros_like(n) for n in numerical[i]]
         if y.requires_grad:
@@ -213,16 +225,13 @@ def _check_batched(check: _Check, ys: Sequence[Tensor]) -> None:
     for i, y in enumerate(ys):
         if y.requires_grad:
             gs = random.standard_normal((2, *y.shape))
-            together = grad(y, xs, wrap(to_device(gs.astype(y.dtype), y.device)), retain_graph=True, allow_unused=True, is_grads_batched=True)
+            g = wrap(to_device(gs.astype(y.dtype), y.device))
+            together = grad(y, xs, g, retain_graph=True, allow_unused=True, is_grads_batched=True)
             for n in range(2):
                 found = [np.zeros(x.shape) if d is None else to_numpy(d._data)[n] for x, d in zip(xs, together)]
                 for k, one, batched in zip(check.checked, check.gradients(ys, i, gs[n]), found):
                     if not np.allclose(one, batched, check.rtol, check.atol):
                         raise GradcheckError(f"{check.name}: is_grads_batched=True gives another gradient of input {k} (output {i})")
-
-
-def _index(index: Sequence) -> tuple[int, ...]:
-    return tuple(int(n) for n in index)
 
 
 def gradgradcheck(func: Callable, inputs: Any, grad_outputs: Any = None, *, eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3,

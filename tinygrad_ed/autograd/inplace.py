@@ -15,7 +15,7 @@ import numpy as np
 from ..backend import is_array, namespace
 from ..errors import GraphError, InPlaceError, ShapeError
 from ..tensor import Tensor, as_array, wrap
-from .modes import enable_grad, state
+from .modes import record, state
 from .node import Node, next_number
 
 _written: dict[int, list] = {}       # id of the array that owns the memory -> [weak reference, last stamp, count]
@@ -37,7 +37,7 @@ def stamp(array: Any) -> None:
     with _stamping:
         entry = _written.get(key)
         if entry is None:
-            entry = _written[key] = [weakref.ref(array, lambda _, key=key: _written.pop(key, None)), 0, 0]
+            entry = _written[key] = [weakref.ref(array, lambda _: _written.pop(key, None)), 0, 0]
         latest = entry[1] = next_number()
         entry[2] += 1
 
@@ -68,6 +68,9 @@ def check_saved(node: Node) -> None:
                     f"new tensor (x = x + 1), or write after backward()")
 
 
+_WRITTEN = Node()                    # in the place of the base's node: the history is out of date
+
+
 class View:
     """How a tensor's memory is a part of another's: the base, and the steps that lead from it to the view.
 
@@ -78,24 +81,32 @@ class View:
     """
 
     __slots__ = ("base", "memory", "node", "steps", "frozen")
+    base: Tensor
+    steps: tuple[Callable, ...]
 
     def __init__(self, base: Tensor, step: Callable[[Any], Any], frozen: str = ""):
         outer = base._view
-        if outer is None:
-            self.base, self.steps = base, (step,)
-        else:
-            self.base, self.steps, frozen = outer.base, (*outer.steps, step), frozen or outer.frozen
+        self.base, self.steps = (base, ()) if outer is None else (outer.base, outer.steps)
+        self.steps += (step,)
+        frozen = frozen or (outer.frozen if outer is not None else "")
         self.memory, self.node = self.base._data, self.base._node
         self.frozen = frozen if state.recording else frozen or "it was taken under no_grad"
 
     def refresh(self, tensor: Tensor) -> None:
         """Give the view its new history if its base has been written in place since."""
         if self.base._data is not self.memory:         # base.data has been replaced: what is left is an ordinary tensor
+            if self.node is _WRITTEN:
+                raise InPlaceError("this view was written in place, and then its base was given other data; "
+                                   "write into the base's new data, or write x = x.clone() before")
             tensor._view = None
         elif self.base._node is not self.node:
             self.check("its base has been written in place since")
-            with enable_grad():
+            recording = state.recording
+            record(True)
+            try:
                 again = _replay(self.steps, self.base)
+            finally:
+                state.recording = recording
             self.node = self.base._node
             _set_history(tensor, again._node, again._requires_grad)
 
@@ -136,50 +147,59 @@ def write(target: Tensor, value: Any, what: str, fresh: bool = False) -> Tensor:
         InPlaceError: a leaf that requires grad, or memory that cannot be written.
         ShapeError: the value does not broadcast to the target's shape.
     """
-    target._refresh()
-    value = value if isinstance(value, Tensor) else wrap(as_array(value))
-    recorded = state.recording and target._data.dtype.kind == "f" and (target._requires_grad or value.requires_grad
-                                                                       or (target._view is not None and target._view.base._requires_grad))
+    if not isinstance(value, Tensor):
+        value = wrap(as_array(value))
+    elif value._view is not None:
+        value._view.refresh(value)
+    if target._view is not None:
+        target._view.refresh(target)
+    data, view = target._data, target._view
+    recorded = state.recording and data.dtype.kind == "f" and (target._requires_grad or value._requires_grad
+                                                               or (view is not None and view.base._requires_grad))
     _check_writable(target, value, what, recorded)
-    if value.dtype is not target.dtype or type(value._data) is not type(target._data):
-        value = value.to(dtype=target.dtype, device=target.device)
+    if value._data.dtype is not data.dtype or type(value._data) is not type(data):
+        value = value.to(dtype=data.dtype, device=target.device)
     if recorded:
         record_write(target, value, fresh)
-    copy_into(target._data, value._data)
-    stamp(target._data)
+    copy_into(data, value._data)
+    stamp(data)
     return target
 
 
 def record_write(target: Tensor, value: Tensor, fresh: bool = False) -> None:
     """Note in the graph that a tensor now holds `value`, with it the tensor it is a view of and all other views of that."""
-    from ..ops.convert import alias, expand_as
-    if not fresh or value._node is None:
-        value = alias(value)
-    value = expand_as(value, target)
+    if value._requires_grad and value._data.shape != target._data.shape:
+        from ..ops.broadcast import expand_to
+        value, fresh = expand_to(value, shape=target.shape), True
     view = target._view
     if view is None and value._requires_grad:
+        if not fresh or value._node is None:
+            from ..ops.convert import alias
+            value = alias(value)
         return _set_history(target, value._node, True)
     base = target if view is None else view.base
     node = WriteBackward()
     node.number, node.extras = next_number(), None
-    node.edges = (base._node if base._requires_grad else None, value._node)
+    node.edges = (base._node if base._requires_grad else None, (value._node or value) if value._requires_grad else None)
     node.saved = (() if view is None else view.steps, _memory_order(base._data))
     _set_history(base, node, True)
-    target._refresh()
+    if view is not None:
+        view.node = _WRITTEN
 
 
 def _check_writable(target: Tensor, value: Tensor, what: str, recorded: bool) -> None:
     data = target._data
-    if value.shape != data.shape:
+    if value._data.shape != data.shape:
         try:
             fits = np.broadcast_shapes(value.shape, data.shape) == data.shape
         except ValueError:
             fits = False
         if not fits:
-            raise ShapeError(f"{what} cannot write values of shape {value.shape} into a tensor of shape {data.shape}; in place the shape stays")
+            raise ShapeError(f"{what} cannot write values of shape {value.shape} into a tensor of shape {data.shape}; "
+                             f"in place the shape stays")
     if isinstance(data, np.ndarray) and not data.flags.writeable and 0 not in data.strides:
         raise InPlaceError(f"{what}: this tensor's memory is read-only; write x = x.clone() first")
-    if overlaps(data):
+    if not data.flags.c_contiguous and overlaps(data):
         raise InPlaceError(f"{what}: elements of this expanded or overlapping tensor share memory and cannot be written one by one; "
                            f"write x = x.clone() first")
     if recorded:
@@ -215,6 +235,8 @@ def overlaps(array: Any) -> bool:
 
 def _memory_order(array: Any) -> tuple[int, ...]:
     """The dimensions from the largest stride to the smallest."""
+    if array.flags.c_contiguous:
+        return tuple(range(array.ndim))
     return tuple(sorted(range(array.ndim), key=lambda i: -abs(array.strides[i])))
 
 

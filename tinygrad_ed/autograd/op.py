@@ -241,7 +241,7 @@ class _Plan:
     def _shape_of(self, a: str) -> str:
         if self.variadic:
             return f"tuple([_v.shape for _v in r_{a}])"
-        return f"r_{a}.shape" if len(self.arrays) == 1 else f"(r_{a}.shape if t_{a} else ())"
+        return f"r_{a}.shape" if len(self.arrays) == 1 else f"(r_{a}.shape if t_{a} else getattr(r_{a}, 'shape', ()))"
 
     def _possible(self) -> list[str]:
         """The arguments that can have an edge."""

@@ -36,7 +36,7 @@ IN_PLACE = (
     "abs neg exp exp2 expm1 log log2 log10 log1p sqrt rsqrt square reciprocal sin cos tan asin acos atan sinh cosh tanh asinh acosh "
     "atanh erf erfc erfinv lgamma digamma sigmoid logit relu floor ceil round trunc frac sign clamp pow add sub mul div floor_divide "
     "remainder fmod hypot atan2 lerp addcmul addcdiv addmm addr addmv addbmm baddbmm masked_fill masked_scatter index_add index_copy "
-    "index_fill index_put scatter scatter_add scatter_reduce cumsum cumprod tril triu nan_to_num logical_and logical_or logical_xor "
+    "index_fill index_put index_reduce put scatter scatter_add scatter_reduce cumsum cumprod tril triu nan_to_num logical_and logical_or logical_xor "
     "logical_not bitwise_and bitwise_or bitwise_xor bitwise_not eq ne lt le gt ge xlogy fill_diagonal").split()
 
 

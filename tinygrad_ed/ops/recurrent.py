@@ -229,8 +229,7 @@ def _check(name: str, input: Tensor, states: dict[str, Tensor], parameters: tupl
     """Refuse shapes that do not fit together."""
     if not sizes:
         raise ShapeError(f"{name} takes sequences of at least one step")
-    outputs = hidden if w_hr is None else w_hr.shape[0]
-    inputs = input.shape[-1] if input.ndim else 0
+    inputs, outputs = input.shape[-1] if input.ndim else 0, parameters[1].shape[-1]
     wanted = {"input": (input, (sum(sizes), inputs)), **{k: (s, (sizes[0], outputs if k == "h" else hidden)) for k, s in states.items()},
               **{k: (p, shape) for k, p, shape in zip(("w_ih", "w_hh", "b_ih", "b_hh"), parameters, (
                   (gates * hidden, inputs), (gates * hidden, outputs), (gates * hidden,), (gates * hidden,)))}, "w_hr": (w_hr, (outputs, hidden))}
@@ -241,7 +240,7 @@ def _check(name: str, input: Tensor, states: dict[str, Tensor], parameters: tupl
 
 def _in_float32(primitive: Callable, tensors: tuple, **options: Any) -> tuple:
     """The primitive; on float16 it computes in float32, and its results are rounded."""
-    if tensors[0].dtype != dtypes.float16:
+    if any(x is not None and x.dtype != dtypes.float16 for x in tensors):
         return primitive(*tensors, **options)
     results = primitive(*[x if x is None else cast(x, dtypes.float32) for x in tensors], **options)
     return tuple(cast(y, dtypes.float16) for y in results)

@@ -1,4 +1,6 @@
 """Tools for the parameters of modules."""
 from __future__ import annotations
 
+from . import rnn
+
 __all__: list[str] = []

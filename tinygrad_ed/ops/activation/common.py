@@ -29,7 +29,11 @@ def applied(name: str, primitive: Any, input: Tensor, inplace: bool, **options: 
         InPlaceError: a leaf that requires grad, inplace.
     """
     require_float(input, name)
-    y = primitive(input, **options)
+    return written(name, input, primitive(input, **options), inplace)
+
+
+def written(name: str, input: Tensor, y: Tensor, inplace: bool) -> Tensor:
+    """A result that was computed for this alone, or the input overwritten by it."""
     return write(input, y, name + "_", fresh=True) if inplace else y
 
 

@@ -12,7 +12,7 @@ from ..arguments import require_float
 from ..elementwise import abs as _abs
 from ..elementwise import clamp, where
 from ..random import uniform
-from .common import applied, choose, is_differentiated, keep, overwriting
+from .common import applied, choose, is_differentiated, keep, overwriting, written
 
 __all__ = ["hardshrink", "hardsigmoid", "hardswish", "hardtanh", "hardtanh_", "leaky_relu", "leaky_relu_", "prelu", "relu6", "rrelu", "rrelu_",
            "softshrink", "threshold", "threshold_"]
@@ -42,11 +42,18 @@ _prelu = op("prelu", lambda x, weight: kernels(x).prelu(x, weight), match=("x", 
             gradients=lambda g, x, weight, needs: kernels(g).prelu_backward(g, x, weight, needs))
 
 
+def _limited(name: str, input: Tensor, low: float, high: float, inplace: bool) -> Tensor:
+    if input.dtype.kind == "b":
+        require_float(input, name)
+    kind = float if input.dtype.kind == "f" else int
+    return written(name, input, _hardtanh(input, low=kind(low), high=kind(high)), inplace)
+
+
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """x limited to [min_val, max_val]; the derivative at the limits is 0.
 
     Args:
-        input: a floating point tensor of any shape.
+        input: a tensor of numbers of any shape.
         min_val: the lower limit.
         max_val: the upper limit.
         inplace: write the result into the input.
@@ -55,7 +62,7 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
         A tensor of the same shape, the input itself if inplace.
 
     Raises:
-        DTypeError: integers or booleans.
+        DTypeError: booleans.
         ValueError: min_val above max_val.
 
     Example:
@@ -65,28 +72,28 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
     """
     if min_val > max_val:
         raise ValueError(f"hardtanh: min_val is at most max_val, got {min_val} and {max_val}")
-    return applied("hardtanh", _hardtanh, input, inplace, low=min_val, high=max_val)
+    return _limited("hardtanh", input, min_val, max_val, inplace)
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     """min(max(x, 0), 6) (Howard et al., 2017); the derivative at 0 and 6 is 0.
 
     Args:
-        input: a floating point tensor of any shape.
+        input: a tensor of numbers of any shape.
         inplace: write the result into the input.
 
     Returns:
         A tensor of the same shape, the input itself if inplace.
 
     Raises:
-        DTypeError: integers or booleans.
+        DTypeError: booleans.
 
     Example:
         >>> import tinygrad_ed as tg
         >>> relu6(tg.tensor([-1.0, 2.0, 8.0]))
         tensor([0., 2., 6.])
     """
-    return applied("relu6", _hardtanh, input, inplace, low=0.0, high=6.0)
+    return _limited("relu6", input, 0.0, 6.0, inplace)
 
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
@@ -111,7 +118,7 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
-    """x·hardsigmoid(x) (Howard et al., 2019).
+    """x·hardsigmoid(x) (Howard et al., 2019); the derivative is 0 at -3 and 1 at 3.
 
     Args:
         input: a floating point tensor of any shape.

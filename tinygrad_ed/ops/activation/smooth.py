@@ -44,9 +44,9 @@ _softplus = op("softplus", lambda x, *, beta, threshold, derive: kernels(x).soft
                composed=_composed_softplus, x=lambda g, slope: g * slope)
 _logsigmoid = op("logsigmoid", lambda x, *, derive: kernels(x).logsigmoid(x, derive), aux=("slope",),
                  composed=lambda x, *, derive: -logaddexp(-x, 0.0), x=lambda g, slope: g * slope)
-_softsign = op("softsign", lambda x, *, derive: kernels(x).softsign(x, derive), aux=("slope",),
+_softsign = op("softsign", lambda x, *, derive: kernels(x).softsign(x, derive), to_float=True, aux=("slope",),
                composed=lambda x, *, derive: x / (abs(x) + 1), x=lambda g, slope: g * slope)
-_tanhshrink = op("tanhshrink", lambda x, *, derive: kernels(x).tanhshrink(x, derive), aux=("slope",),
+_tanhshrink = op("tanhshrink", lambda x, *, derive: kernels(x).tanhshrink(x, derive), to_float=True, aux=("slope",),
                  composed=lambda x, *, derive: x - tanh(x), x=lambda g, slope: g * slope)
 _elu = op("elu", lambda x, *, alpha, scale, rate, derive: kernels(x).elu(x, derive, alpha, scale, rate), aux=("slope",),
           composed=_composed_elu, x=lambda g, slope: g * slope)
@@ -135,7 +135,7 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
     Example:
         >>> import tinygrad_ed as tg
         >>> softplus(tg.tensor([-1.0, 0.0, 100.0]))
-        tensor([3.1326e-01, 6.9315e-01, 1.0000e+02])
+        tensor([  0.3133,   0.6931, 100.0000])
     """
     return applied("softplus", _softplus, input, False, beta=beta, threshold=threshold, derive=is_differentiated(input))
 
@@ -164,40 +164,34 @@ def softsign(input: Tensor) -> Tensor:
     """x/(1 + |x|).
 
     Args:
-        input: a floating point tensor of any shape.
+        input: a tensor of any shape; integers are first converted to the default floating point dtype.
 
     Returns:
         A tensor of the same shape.
-
-    Raises:
-        DTypeError: integers or booleans.
 
     Example:
         >>> import tinygrad_ed as tg
         >>> softsign(tg.tensor([-1.0, 0.0, 3.0]))
         tensor([-0.5000,  0.0000,  0.7500])
     """
-    return applied("softsign", _softsign, input, False, derive=is_differentiated(input))
+    return _softsign(input, derive=is_differentiated(input))
 
 
 def tanhshrink(input: Tensor) -> Tensor:
     """x - tanh(x).
 
     Args:
-        input: a floating point tensor of any shape.
+        input: a tensor of any shape; integers are first converted to the default floating point dtype.
 
     Returns:
         A tensor of the same shape.
-
-    Raises:
-        DTypeError: integers or booleans.
 
     Example:
         >>> import tinygrad_ed as tg
         >>> tanhshrink(tg.tensor([0.0, 1.0]))
         tensor([0.0000, 0.2384])
     """
-    return applied("tanhshrink", _tanhshrink, input, False, derive=is_differentiated(input))
+    return _tanhshrink(input, derive=is_differentiated(input))
 
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:

@@ -199,9 +199,9 @@ _extreme = op("scatter_reduce", lambda xp, x, source, index, *, dim, count, larg
                   source == pick(y, index, dim=dim, count=count),
                   pick(g / _ties(x, source, index, y, dim=dim, count=count), index, dim=dim, count=count), 0.0),
               doc="x with the larger, or smaller, of itself and the source at positions; equal ones share the gradient.")
-_ties = op("ties", lambda xp, x, source, index, y, *, dim, count: xp.maximum((x == y) + spread(
-    (source == pick(y, index, dim=dim, count=count)).astype(x.dtype), index, shape=x.shape, dim=dim, count=count), x.dtype.type(1)),
-           doc="How many elements of x and of the source are equal to the extreme y of their place.")
+_ties = op("ties", lambda xp, x, source, index, extreme, *, dim, count: xp.maximum((x == extreme) + spread(
+    (source == pick(extreme, index, dim=dim, count=count)).astype(x.dtype), index, shape=x.shape, dim=dim, count=count), x.dtype.type(1)),
+           doc="How many elements of x and of the source are equal to the extreme of their place.")
 
 
 def _extremes(xp: Any, x: Any, source: Any, index: Any, dim: int, count: int, largest: bool) -> Any:

@@ -67,7 +67,7 @@ def getitem(input: Tensor, index: Any) -> Tensor:
 def setitem(input: Tensor, index: Any, value: Any) -> None:
     """Write into the part of a tensor that `x[index] = value` denotes; recorded, as far as the tensor or the value is.
 
-    Where an index names an element several times, the last value stays.
+    Where an index names an element several times, the last value stays; on a CUDA device, unless recorded, one of them.
 
     Args:
         input: a tensor of any shape.

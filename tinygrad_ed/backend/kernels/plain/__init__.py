@@ -1,4 +1,8 @@
 """Every fused kernel in the array module's own functions, a family per file: the reference, and what a reader reads."""
 from .activation import *
 from .conv import *
+from .distance import *
+from .loss import *
+from .norm import *
 from .recurrent import *
+from .vision import *

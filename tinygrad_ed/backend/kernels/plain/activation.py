@@ -253,19 +253,17 @@ def elu(xp: Any, x: Any, y: Any, slope: Any, alpha: float, scale: float, rate: f
     e = xp.clip(x, -INF, 0)
     if rate != 1:
         e *= rate
-    xp.expm1(e, out=e)                                # 0 where x > 0
-    xp.clip(x, 0, INF, out=y)
     if slope is not None:
-        steep = alpha * rate
-        if steep == 1:
-            xp.add(e, 1, out=slope)
-        else:
-            xp.multiply(e, steep, out=slope)
-            slope += choose(x > 0, 1, steep, x.dtype)
+        xp.exp(e, out=slope)                          # 1 where x > 0
+        if alpha * rate != 1:
+            slope *= alpha * rate
+            slope[...] = select(~(x > 0), slope, 1)
         if scale != 1:
             slope *= scale
+    xp.expm1(e, out=e)                                # 0 where x > 0
     if alpha != 1:
         e *= alpha
+    xp.clip(x, 0, INF, out=y)
     y += e
     if scale != 1:
         y *= scale
@@ -273,10 +271,10 @@ def elu(xp: Any, x: Any, y: Any, slope: Any, alpha: float, scale: float, rate: f
 
 @_in_pieces
 def hardswish(xp: Any, x: Any, y: Any, slope: Any) -> None:
-    """x·h with h = clamp(x/6 + 1/2, 0, 1); the derivative is x/3 + 1/2 for -3 <= x <= 3, 0 below and 1 above."""
+    """x·h with h = clamp(x/6 + 1/2, 0, 1); the derivative is x/3 + 1/2 for -3 < x < 3, 0 below and 1 above."""
     t = xp.clip(x, -3, 3)
     if slope is not None:
-        slope[...] = select(t == x, t)
+        slope[...] = select(xp.abs(x) < 3, t)
         slope *= 1 / 6
     t *= 1 / 6
     t += 0.5

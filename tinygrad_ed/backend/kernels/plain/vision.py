@@ -48,9 +48,10 @@ def _product(x: Any, matrix: Any) -> Any:
 
 def _weighted(xp: Any, x: Any, taps: Taps) -> Any:
     """Σ_k weight[:, k]·x[:, index[:, k]], along dimension 1 of three."""
-    index, weights = xp.asarray(taps.index.T), xp.asarray(taps.weights(x.dtype))[:, :, None]
+    index = xp.asarray(taps.index.T)
     if len(index) == 1 and (taps.weight == 1).all():
         return x.take(index[0], axis=1)
+    weights = xp.asarray(taps.weights(x.dtype))[:, :, None]
     y = empty(xp, (len(x), len(taps), x.shape[2]), x.dtype)
     rows = max(1, _CACHED // max(1, len(taps) * x.shape[2])) if xp is np else max(1, len(x))
     clip = {"mode": "clip"} if xp is np else {}           # else NumPy fills a copy of `out`, so that errors leave it alone

@@ -1,0 +1,320 @@
+"""Losses: those of single elements, cross-entropy and negative log-likelihood of classes, and CTC.
+
+A loss of single elements is computed in pieces that stay in the processor's cache. If gradients are recorded (`derive`), its derivative
+is found along with it, so that the way back is one product.
+"""
+from __future__ import annotations
+
+import math
+from functools import wraps
+from typing import Any, Callable
+
+import numpy as np
+
+from ... import namespace
+from .activation import PIECE, _log_one_plus, select, wide
+from .memory import empty
+
+__all__ = ["absolute_loss", "binary_cross_entropy", "cross_entropy", "cross_entropy_backward", "ctc_loss", "ctc_loss_backward", "huber_loss",
+           "logistic_loss", "nll_loss", "nll_loss_backward", "soft_margin_loss", "squared_loss"]
+
+INF = math.inf
+
+
+# -- single elements ---------------------------------------------------------------------------------------------------
+
+def _elementwise(body: Callable) -> Callable:
+    """Make body(xp, x, t, slope, *at), which returns the losses and (unless None) fills slope with their derivatives by x, a kernel.
+
+    The kernel(x, t, scale, reduce, derive, *at) returns scale times the losses, or their sum, and scale times the slope or None; the
+    slope of float16 stays in float32.
+    """
+    @wraps(body)
+    def kernel(x: Any, t: Any, scale: float, reduce: bool, derive: bool, *at: float) -> tuple:
+        xp, dtype, shape = namespace(x), x.dtype, x.shape
+        x, t = wide(x).reshape(-1), wide(t).reshape(-1)
+        y = None if reduce else empty(xp, x.shape, x.dtype)
+        slope = empty(xp, x.shape, x.dtype) if derive else None
+        step = PIECE if xp is np else max(x.size, 1)
+        sums = []
+        for i in range(0, max(x.size, 1), step):
+            d = None if slope is None else slope[i:i + step]
+            loss = body(xp, x[i:i + step], t[i:i + step], d, *at)
+            if d is not None and scale != 1:
+                d *= scale
+            if y is None:
+                sums.append(loss.sum())
+            else:
+                xp.multiply(loss, scale, out=y[i:i + step])
+        if y is None:
+            y = xp.asarray((sum(map(float, sums)) if xp is np else sums[0]) * scale)
+        return y.reshape(() if reduce else shape).astype(dtype, copy=False), slope if slope is None else slope.reshape(shape)
+    return kernel
+
+
+@_elementwise
+def squared_loss(xp: Any, x: Any, t: Any, slope: Any) -> Any:
+    """(x - t)²; the derivative is 2(x - t)."""
+    d = x - t
+    if slope is not None:
+        xp.add(d, d, out=slope)
+    d *= d
+    return d
+
+
+@_elementwise
+def absolute_loss(xp: Any, x: Any, t: Any, slope: Any) -> Any:
+    """|x - t|; the derivative is the sign of x - t."""
+    d = x - t
+    if slope is not None:
+        xp.sign(d, out=slope)
+    return xp.abs(d, out=d)
+
+
+@_elementwise
+def huber_loss(xp: Any, x: Any, t: Any, slope: Any, delta: float) -> Any:
+    """c·(z - c/2) with z = |x - t| and c = min(z, δ), which is z²/2 below δ; the derivative is x - t, limited to ±δ."""
+    z = x - t
+    if slope is not None:
+        xp.clip(z, -delta, delta, out=slope)
+    xp.abs(z, out=z)
+    c = xp.clip(z, 0, delta)
+    z *= c
+    c *= c
+    c *= 0.5
+    z -= c
+    return z
+
+
+@_elementwise
+def logistic_loss(xp: Any, x: Any, t: Any, slope: Any) -> Any:
+    """max(x, 0) - x·t + log(1 + e^-|x|), the binary cross-entropy of σ(x); the derivative is σ(x) - t."""
+    e = xp.abs(x)
+    xp.negative(e, out=e)
+    xp.exp(e, out=e)
+    loss, u = _log_one_plus(xp, e)
+    loss += xp.clip(x, 0, INF)
+    loss -= x * t
+    if slope is not None:
+        xp.divide(select(x < 0, e, 1), u, out=slope)
+        slope -= t
+    return loss
+
+
+@_elementwise
+def soft_margin_loss(xp: Any, x: Any, t: Any, slope: Any) -> Any:
+    """log(1 + e^-z) = max(-z, 0) + log(1 + e^-|z|) with z = t·x; the derivative is -t·σ(-z)."""
+    z = x * t
+    e = xp.abs(z)
+    xp.negative(e, out=e)
+    xp.exp(e, out=e)
+    loss, u = _log_one_plus(xp, e)
+    loss -= xp.clip(z, -INF, 0)
+    if slope is not None:
+        xp.divide(select(z > 0, e, 1), u, out=slope)
+        slope *= t
+        xp.negative(slope, out=slope)
+    return loss
+
+
+@_elementwise
+def binary_cross_entropy(xp: Any, x: Any, t: Any, slope: Any) -> Any:
+    """-t·log x - (1 - t)·log(1 - x), with logarithms of -100 at least; the derivative is (1 - t)/(1 - x) - t/x, with divisors of 1e-12 at least."""
+    rest = 1 - x
+    log_rest = xp.log(rest)
+    lost = 1 - rest                                   # what rounding 1 - x has lost of x, as in `_log_one_plus`
+    lost -= x
+    log_rest += xp.divide(lost, xp.clip(rest, 1e-30, 1), out=lost)
+    xp.clip(log_rest, -100, 0, out=log_rest)
+    loss = xp.log(x)
+    xp.clip(loss, -100, 0, out=loss)
+    xp.subtract(log_rest, loss, out=loss)
+    loss *= t
+    loss -= log_rest
+    if slope is not None:
+        xp.subtract(1, t, out=slope)
+        slope /= xp.clip(rest, 1e-12, 1, out=rest)
+        slope -= xp.divide(t, xp.clip(x, 1e-12, 1), out=rest)
+    return loss
+
+
+# -- classes -----------------------------------------------------------------------------------------------------------
+
+def _targets(xp: Any, target: Any, weight: Any, classes: int, ignore_index: int, reduction: str, masked: bool, dtype: np.dtype) -> tuple:
+    """Class numbers fit to index with, how much each target counts, the sum that the losses are divided by, and which are left out.
+
+    An ignored target counts 0. A number that is no class counts NaN: on the CPU it has been an error before, on a device a check would
+    have to wait for it.
+    """
+    n = len(target)
+    if masked:
+        ignored = target == ignore_index
+        inside = (target >= 0) & (target < classes) & ~ignored
+        target = xp.where(inside, target, 0)
+        kept = xp.where(ignored, 0, xp.where(inside, 1, xp.nan)).astype(dtype)
+    else:
+        ignored, kept = None, xp.ones(n, dtype)
+    own = kept if weight is None else kept * wide(weight)[target]
+    count = own.sum() if reduction == "mean" else xp.ones((), dtype)
+    return target, kept, own, count, ignored
+
+
+def _finish(xp: Any, loss: Any, reduction: str, count: Any, masked: bool, dtype: np.dtype) -> Any:
+    if reduction != "none":
+        loss = loss.sum()
+        if masked or reduction == "mean":
+            loss = loss + xp.where(count == 0, xp.nan, 0)                # the mean of nothing is NaN
+    return xp.asarray(loss, dtype)
+
+
+def cross_entropy(x: Any, target: Any, weight: Any, ignore_index: int, smoothing: float, reduction: str, masked: bool) -> tuple:
+    """-Σ_c q_ic log p_ic with p = softmax(x), for x of shape (N, C) and class numbers of shape (N).
+
+    q is the wanted distribution with its weights: q_ic = own_i·[c = target_i] + even_i·weight_c, where `even` is the part that label
+    smoothing spreads, divided by the number (or weight) of the targets for the mean. Returns also what the way back needs: the
+    exponentials and their sums, whose quotient is p, the class numbers, own and even.
+    """
+    xp, dtype, x = namespace(x), x.dtype, wide(x)
+    n, classes = x.shape
+    ones = xp.ones(classes, x.dtype)
+    shifted = x - x.max(axis=1, keepdims=True)
+    e = xp.exp(shifted)
+    total = e @ ones                                  # a product is the fastest sum of rows
+    log_total = xp.log(total)
+
+    t, kept, own, count, ignored = _targets(xp, target, weight, classes, ignore_index, reduction, masked, x.dtype)
+    share = 1 / xp.where(count == 0, 1, count)
+    own = own * (share * (1 - smoothing))
+    loss = log_total - shifted[xp.arange(n), t]
+    if ignored is not None:
+        loss = xp.where(ignored, 0, loss)             # also in the place of NaN and infinities
+    loss *= own
+    even = None
+    if smoothing:
+        even = kept * (share * (smoothing / classes))
+        smooth = (log_total[:, None] - shifted) @ (ones if weight is None else wide(weight))
+        loss += even * (smooth if ignored is None else xp.where(ignored, 0, smooth))
+    return _finish(xp, loss, reduction, count, masked, dtype), e, total, t, own, even
+
+
+def cross_entropy_backward(g: Any, e: Any, total: Any, t: Any, own: Any, even: Any, weight: Any, dtype: np.dtype) -> Any:
+    """The derivative with respect to x: g·(p Σ_c q_c - q), with p and q as in `cross_entropy`: softmax minus target."""
+    xp = namespace(e)
+    own = g * own
+    if even is None:
+        d = e * (own / total)[:, None]
+    else:
+        even = (g * even)[:, None]
+        w = xp.ones(e.shape[1], own.dtype) if weight is None else wide(weight)
+        d = e * ((own[:, None] + even * w.sum()) / total[:, None])
+        d -= even * w
+    d[xp.arange(len(t)), t] -= own
+    return d.astype(dtype, copy=False)
+
+
+def nll_loss(x: Any, target: Any, weight: Any, ignore_index: int, reduction: str, masked: bool) -> tuple:
+    """-own_i·x_ic with c = target_i, for x of shape (N, C); own is the weight of class c, divided by their sum for the mean.
+
+    Returns also the class numbers and own.
+    """
+    xp, dtype = namespace(x), x.dtype
+    n, classes = x.shape
+    work = wide(x[:0]).dtype
+    t, _, own, count, ignored = _targets(xp, target, weight, classes, ignore_index, reduction, masked, work)
+    own = own * (1 / xp.where(count == 0, 1, count))
+    picked = x[xp.arange(n), t].astype(work)
+    if ignored is not None:
+        picked = xp.where(ignored, 0, picked)
+    return _finish(xp, -picked * own, reduction, count, masked, dtype), t, own
+
+
+def nll_loss_backward(g: Any, t: Any, own: Any, shape: tuple, dtype: np.dtype) -> Any:
+    """The derivative of `nll_loss` with respect to x: -g·own at the targets, 0 elsewhere."""
+    xp = namespace(t)
+    d = xp.zeros(shape, dtype)
+    d[xp.arange(len(t)), t] = -g * own
+    return d
+
+
+# -- alignments --------------------------------------------------------------------------------------------------------
+
+NEVER = -1e30            # the logarithm of a probability 0: finite, so that differences of two are defined
+
+
+def _paths(xp: Any, lp: Any, skips: Any) -> Any:
+    """The logarithm of the probability of all ways to be at place s of a sequence of labels at time t, for lp (T, M, L).
+
+    α_t(s) = (α_{t-1}(s) + α_{t-1}(s-1) + α_{t-1}(s-2) where `skips` allows it) · p_t(label of s), starting at s = 0 or 1.
+    """
+    times, m, places = lp.shape
+    alphas = xp.full((times, m, places + 2), NEVER, lp.dtype)            # two places before the first: their views are shifted by 1 and 2
+    alphas[0, :, 2:4] = lp[0, :, :2]
+    barrier = xp.zeros((3, m, places), lp.dtype)
+    barrier[2] = xp.where(skips, 0, NEVER)
+    for t in range(1, times):
+        before = alphas[t - 1]
+        ways = xp.stack([before[:, 2:], before[:, 1:-1], before[:, :-2]])
+        ways += barrier
+        most = ways.max(axis=0)
+        ways -= most
+        xp.exp(ways, out=ways)
+        now = xp.log(ways.sum(axis=0), out=alphas[t, :, 2:])
+        now += most
+        now += lp[t]
+    return alphas[:, :, 2:]
+
+
+def _mirrored(xp: Any, x: Any, times: Any, places: Any) -> Any:
+    """x (T, N, L) with the first times[n] steps and the first places[n] places of every sample in reverse order."""
+    t = xp.arange(x.shape[0])[:, None]
+    s = xp.arange(x.shape[2])[None]
+    t = xp.where(t < times, times - 1 - t, t)
+    s = xp.where(s < places[:, None], places[:, None] - 1 - s, s)
+    return x[t[:, :, None], xp.arange(x.shape[1])[None, :, None], s[None]]
+
+
+def ctc_loss(log_probs: Any, labels: Any, skips: Any, times: Any, places: Any, derive: bool) -> tuple:
+    """-log of the probability of all alignments of sequences of labels with log_probs (T, N, C).
+
+    Sample n has times[n] steps. labels (N, L) are its targets with blanks between and around them, places[n] of them; skips (N, L) says
+    where an alignment may come from two places before. What comes after a sequence's end in reverse (β) is the same recursion on the
+    mirrored sequence, so both run at once. Returns the losses (N), and if derive the posterior probability γ (T, N, L) that the
+    alignment is at place s at time t; γ is 0 for an impossible sequence, whose loss is infinite.
+    """
+    xp, dtype = namespace(log_probs), log_probs.dtype
+    lp = xp.take_along_axis(wide(log_probs), xp.broadcast_to(labels, (log_probs.shape[0], *labels.shape)), axis=2)
+    xp.clip(lp, NEVER, INF, out=lp)                   # -∞ too
+    n = xp.arange(len(labels))
+    if derive:
+        same = xp.roll(skips, -2, axis=1)             # skipping from s to s + 2 is allowed in both directions
+        same = _mirrored(xp, same[None], xp.ones_like(times), places)[0]
+        both = _paths(xp, xp.concatenate([lp, _mirrored(xp, lp, times, places)], axis=1), xp.concatenate([skips, same]))
+        alphas, betas = both[:, :len(n)], both[:, len(n):]
+    else:
+        alphas = _paths(xp, lp, skips)
+    last, end = xp.where(times > 0, times - 1, 0), places - 1
+    a, b = alphas[last, n, end], xp.where(end > 0, alphas[last, n, end - 1], NEVER)
+    most = xp.maximum(a, b)
+    log_z = most + xp.log(xp.exp(a - most) + xp.exp(b - most))
+    log_z = xp.where(times > 0, log_z, xp.where(end == 0, 0, NEVER))
+    impossible = log_z < NEVER / 2
+    loss = xp.where(impossible, INF, -log_z).astype(dtype)
+    if not derive:
+        return loss, None
+    gamma = alphas + _mirrored(xp, betas, times, places)
+    gamma -= lp
+    gamma -= xp.where(impossible, -NEVER * 4, log_z)[None, :, None]
+    xp.exp(gamma, out=gamma)
+    gamma *= (xp.arange(lp.shape[0])[:, None, None] < times[:, None]) & (xp.arange(lp.shape[2]) < places[:, None])
+    return loss, gamma
+
+
+def ctc_loss_backward(g: Any, loss: Any, gamma: Any, labels: Any, shape: tuple, dtype: np.dtype) -> Any:
+    """The derivative with respect to log_probs: -g·Σ γ over the places of each label; NaN for an impossible sequence, unless g is 0."""
+    xp = namespace(gamma)
+    times, samples, classes = shape
+    g = wide(xp.where(xp.isfinite(loss) | (g == 0), g, xp.nan))
+    d = xp.zeros((times, samples, classes), gamma.dtype)
+    where = (xp.arange(times)[:, None, None] * samples + xp.arange(samples)[None, :, None]) * classes + labels
+    xp.add.at(d.reshape(-1), where.reshape(-1), (gamma * -g[:, None]).reshape(-1))
+    return d.astype(dtype, copy=False)

@@ -1,0 +1,8 @@
+"""Normalisation as modules; their mathematics is in `ops/norm.py`."""
+# ruff: noqa: F403
+from . import batch as _batch
+from . import layer as _layer
+from .batch import *
+from .layer import *
+
+__all__ = [*_batch.__all__, *_layer.__all__]

@@ -1,0 +1,7 @@
+"""What images and signals need: padding, changing their size, and exchanging channels for pixels."""
+from . import padding, resizing, shuffling
+from .padding import *
+from .resizing import *
+from .shuffling import *
+
+__all__ = [*padding.__all__, *resizing.__all__, *shuffling.__all__]

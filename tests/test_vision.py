@@ -17,8 +17,8 @@ BY_DIMS = [(mode, n) for mode, dims in MODES.items() for n in dims]
 
 # -- padding -----------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("mode, source", [("reflect", lambda i, n: abs(n - 1 - abs(n - 1 - i))), ("replicate", lambda i, n: min(max(i, 0), n - 1)),
-                                          ("circular", lambda i, n: i % n)])
+@pytest.mark.parametrize("mode, source", [("reflect", lambda i, n: abs(n - 1 - abs(n - 1 - i))),
+                                          ("replicate", lambda i, n: min(max(i, 0), n - 1)), ("circular", lambda i, n: i % n)])
 def test_every_padded_element_is_a_copy(mode, source):
     x = RNG.normal(size=(2, 3, 4, 5))
     y = F.pad(tg.tensor(x), (4, 3, 0, 2, 2, 1), mode=mode).numpy()
@@ -49,7 +49,8 @@ def test_padding_says_what_is_wrong():
             (ValueError, "mirror", lambda: F.pad(x, (1, 1), "mirror")), (ValueError, "no value", lambda: F.pad(x, (1, 1), "reflect", 1.0)),
             (TypeError, "integers", lambda: F.pad(x, (1.5, 1))), (TypeError, "sequence", lambda: F.pad(x, 1)),
             (RuntimeError, "pair", lambda: F.pad(x, (1, 1, 1))), (RuntimeError, "at most 2 of 3", lambda: F.pad(x, (3, 0), "reflect")),
-            (RuntimeError, "at most 3 of 3", lambda: F.pad(x, (0, 4), "circular")), (RuntimeError, "take .* away", lambda: F.pad(x, (-2, -2))),
+            (RuntimeError, "at most 3 of 3", lambda: F.pad(x, (0, 4), "circular")),
+            (RuntimeError, "take .* away", lambda: F.pad(x, (-2, -2))),
             (RuntimeError, "4 dimensions", lambda: F.pad(tg.ones(1, 1, 3, 3), (1, 1), "replicate"))]:
         with pytest.raises(error, match=words):
             act()
@@ -156,7 +157,8 @@ def test_interpolation_says_what_is_wrong():
             (ValueError, r"\(N, C, L\)", lambda: F.interpolate(x, 2, mode="linear")),
             (ValueError, "align_corners", lambda: F.interpolate(x, 2, align_corners=True)),
             (ValueError, "antialias", lambda: F.interpolate(x, 2, antialias=True)),
-            (ValueError, "one size", lambda: F.interpolate(x, (2, 2, 2))), (ValueError, "at least 1", lambda: F.interpolate(x, scale_factor=0.1)),
+            (ValueError, "one size", lambda: F.interpolate(x, (2, 2, 2))),
+            (ValueError, "at least 1", lambda: F.interpolate(x, scale_factor=0.1)),
             (ValueError, "recompute", lambda: F.interpolate(x, 2, recompute_scale_factor=True)),
             (TypeError, "int64", lambda: F.interpolate(x.long(), 2, mode="bilinear")), (TypeError, "int", lambda: F.interpolate(x, 2.5))]:
         with pytest.raises(error, match=words):

@@ -63,10 +63,11 @@ def corners(d, mode):
 
 
 @case("nn.functional.interpolate",
-      bad=(call(IMAGE), call(IMAGE, 2, 2.0), call(IMAGE, 2, mode="linear"), call(IMAGE[0], 2, mode="bilinear"), call(IMAGE, 2, mode="cubic"),
+      bad=(call(IMAGE), call(IMAGE, 2, 2.0), call(IMAGE, 2, mode="linear"), call(IMAGE[0], 2, mode="bilinear"), call(IMAGE, 2, mode="no"),
            call(IMAGE, 0), call(IMAGE, (2, 2, 2)), call(IMAGE, scale_factor=(2.0,)), call(IMAGE, scale_factor=0.1), call(IMAGE[0, 0], 2),
-           call(IMAGE, 2, align_corners=False), call(IMAGE, 2, mode="area", align_corners=True), call(IMAGE, 2, recompute_scale_factor=True),
-           call(IMAGE, 2, antialias=True), call(IMAGE.astype(np.int64), 2, mode="bilinear"), call(IMAGE[:, :, :0], 2)))
+           call(IMAGE, 2, align_corners=False), call(IMAGE, 2, mode="area", align_corners=True),
+           call(IMAGE, 2, recompute_scale_factor=True), call(IMAGE, 2, antialias=True),
+           call(IMAGE.astype(np.int64), 2, mode="bilinear"), call(IMAGE[:, :, :0], 2)))
 def _(d):
     x, count = image(d)
     mode = d.pick(MODES[count])

@@ -86,9 +86,10 @@ def test_the_nearest_pixel_is_pytorchs(mode, dtype):
 
 
 @pytest.mark.parametrize("layer, shape", [
-    (lambda nn: nn.ReflectionPad1d(3), (1, 1, 3)), (lambda nn: nn.CircularPad2d(4), (1, 3, 3)), (lambda nn: nn.ReplicationPad2d(1), (3, 3)),
+    (lambda nn: nn.ReflectionPad1d(3), (1, 1, 3)), (lambda nn: nn.CircularPad2d(4), (1, 3, 3)),
+    (lambda nn: nn.ReplicationPad2d(1), (3, 3)), (lambda nn: nn.UpsamplingBilinear2d((1, 2, 3)), (1, 1, 3, 3)),
     (lambda nn: nn.ConstantPad1d((-2, -2), 0.0), (1, 3)), (lambda nn: nn.Upsample(2, mode="bilinear"), (1, 1, 3)),
-    (lambda nn: nn.Upsample(), (1, 1, 3)), (lambda nn: nn.Upsample(2, 2), (1, 1, 3)), (lambda nn: nn.UpsamplingBilinear2d((1, 2, 3)), (1, 1, 3, 3)),
+    (lambda nn: nn.Upsample(), (1, 1, 3)), (lambda nn: nn.Upsample(2, 2), (1, 1, 3)),
     (lambda nn: nn.PixelShuffle(2), (1, 3, 2, 2)), (lambda nn: nn.PixelUnshuffle(2), (1, 1, 3, 2)), (lambda nn: nn.ChannelShuffle(2), (1, 3, 2))])
 def test_what_pytorch_refuses_is_refused(layer, shape):
     for lib, module in ((tg, nn), (torch, torch.nn)):

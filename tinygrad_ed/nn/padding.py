@@ -96,7 +96,8 @@ class ConstantPad3d(_ConstantPad):
     """Puts a constant around the last three dimensions.
 
     Args:
-        padding: how many elements, one number for all sides or (left, right, top, bottom, front, back); negative numbers take elements away.
+        padding: how many elements, one number for all sides or (left, right, top, bottom, front, back);
+            negative numbers take elements away.
         value: the constant.
 
     Shapes:
@@ -159,7 +160,8 @@ class ZeroPad3d(ConstantPad3d):
     """Puts zeros around the last three dimensions.
 
     Args:
-        padding: how many elements, one number for all sides or (left, right, top, bottom, front, back); negative numbers take elements away.
+        padding: how many elements, one number for all sides or (left, right, top, bottom, front, back);
+            negative numbers take elements away.
 
     Shapes:
         Input: (*, D, H, W). Output: (*, D + front + back, H + top + bottom, W + left + right).
@@ -217,7 +219,8 @@ class ReflectionPad3d(_ReflectionPad):
     """Puts mirror images around the last three dimensions; the elements at the edges are not repeated.
 
     Args:
-        padding: how many elements, one number for all sides or (left, right, top, bottom, front, back), each below the dimension's length.
+        padding: how many elements, one number for all sides or (left, right, top, bottom, front, back),
+            each below the dimension's length.
 
     Shapes:
         Input: (C, D, H, W) or (N, C, D, H, W). Output: (*, C, D + front + back, H + top + bottom, W + left + right).
@@ -325,7 +328,8 @@ class CircularPad3d(_CircularPad):
     """Puts the other end's elements around the last three dimensions, as if they were a ring.
 
     Args:
-        padding: how many elements, one number for all sides or (left, right, top, bottom, front, back), each at most the dimension's length.
+        padding: how many elements, one number for all sides or (left, right, top, bottom, front, back),
+            each at most the dimension's length.
 
     Shapes:
         Input: (C, D, H, W) or (N, C, D, H, W). Output: (*, C, D + front + back, H + top + bottom, W + left + right).

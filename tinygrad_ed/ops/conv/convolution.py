@@ -7,7 +7,7 @@ from ...backend.kernels.window import Window
 from ...errors import DomainError, ShapeError
 from ...tensor import Tensor
 from ..spatial import Size, batched, check, integers
-from .bilinear import conv_output
+from .primitives import conv_output
 
 __all__ = ["conv1d", "conv2d", "conv3d"]
 

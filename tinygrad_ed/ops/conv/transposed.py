@@ -7,7 +7,7 @@ from ...backend.kernels.window import Window
 from ...errors import DomainError, ShapeError
 from ...tensor import Tensor
 from ..spatial import Size, batched, integers
-from .bilinear import conv_input
+from .primitives import conv_input
 from .convolution import check_weight
 
 __all__ = ["conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]

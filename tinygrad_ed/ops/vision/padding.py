@@ -63,7 +63,7 @@ def _borders(shape: tuple, widths: Widths, mode: str) -> Iterator[tuple[int, tup
         }[mode]
         for border, source, width in [(slice(0, first), front, before), (slice(end, None), back, after)]:
             if width:
-                yield dim, *[(*whole[:dim], part, *middle[dim + 1:]) for part in (border, source)]
+                yield dim, (*whole[:dim], border, *middle[dim + 1:]), (*whole[:dim], source, *middle[dim + 1:])
 
 
 # -- the public function -----------------------------------------------------------------------------------------------
@@ -141,4 +141,4 @@ def _cut(x: Tensor, widths: Widths) -> Tensor:
     shape = x.shape[x.ndim - len(widths):]
     if any(before + after > n for n, (before, after) in zip(shape, widths)):
         raise ShapeError(f"pad cannot take {widths} elements away, in front and behind, from lengths {shape}")
-    return x[(..., *[slice(before, n - after) for n, (before, after) in zip(shape, widths)])]
+    return x[_middle(x.shape, widths)]

@@ -22,7 +22,8 @@ from ..arguments import require_float
 
 __all__ = ["interpolate"]
 
-MODES = {"nearest": (1, 2, 3), "nearest-exact": (1, 2, 3), "linear": (1,), "bilinear": (2,), "bicubic": (2,), "trilinear": (3,), "area": (1, 2, 3)}
+MODES = {"nearest": (1, 2, 3), "nearest-exact": (1, 2, 3), "linear": (1,), "bilinear": (2,), "bicubic": (2,), "trilinear": (3,),
+         "area": (1, 2, 3)}     # and for how many dimensions
 
 _resample: Callable = op("resample", lambda x, *, maps: kernels(x).resample(x, maps),
                          x=lambda g, maps: _resample(g, maps=tuple([(dim, taps.transposed) for dim, taps in maps])))
@@ -143,7 +144,7 @@ def interpolate(input: Tensor, size: int | Sequence[int] | None = None, scale_fa
         factors = tuple([float(s) for s in _each("scale_factor", scale_factor, sizes)])
         wanted = tuple([math.floor(n * s) for n, s in zip(sizes, factors)])
         if not recompute_scale_factor and mode != "area":
-            pass
+            scales = factors
     if min(sizes) < 1 or min(wanted) < 1:
         raise ShapeError(f"interpolate takes and makes sizes of at least 1, got {sizes} of an input {input.shape}, to become {wanted}")
     maps = [(dim, _taps(mode, n, m, scale, bool(align_corners), antialias, input.dtype))

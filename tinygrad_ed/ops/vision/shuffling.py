@@ -102,6 +102,6 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
         raise ShapeError(f"channel_shuffle takes an input of shape (N, C, *) with at least three dimensions, got {input.shape}")
     n, channels, *rest = input.shape
     if groups < 1 or channels % groups:
-        raise ShapeError(f"channel_shuffle into {groups} groups takes a multiple of that many channels, got an input of shape {input.shape}")
+        raise ShapeError(f"channel_shuffle into {groups} groups takes a multiple of that many channels, got {input.shape}")
     parts = reshape_to(input, shape=(n, groups, channels // groups, *rest))
     return reshape_to(permute_to(parts, dims=(0, 2, 1, *range(3, parts.ndim))), shape=input.shape)

@@ -68,3 +68,52 @@ def table(rows: list[dict]) -> str:
     widths = [max(len(h), *(len(line[i]) for line in text)) for i, h in enumerate(heads)]
     lines = [heads, ["-" * w for w in widths], *text]
     return "\n".join("| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths)) + " |" for line in lines)
+
+
+def taking_turns(tasks: dict[str, Callable[[], float]], repeat: int) -> dict[str, list[float]]:
+    """As `interleaved`, of tasks that time themselves (in processes of their own, say) and return their seconds."""
+    times: dict[str, list[float]] = {name: [] for name in tasks}
+    for round_number in range(repeat + 1):
+        for name, task in tasks.items():
+            seconds = task()
+            if round_number:                          # the first round warms up
+                times[name].append(seconds)
+    return times
+
+
+def resident_memory() -> float:
+    """The megabytes that this process holds now, after giving back what it has freed; NaN where the system does not tell."""
+    import ctypes
+    import gc
+    gc.collect()
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (OSError, TypeError, AttributeError):      # not the GNU C library
+        pass
+    return _status("VmRSS")
+
+
+def peak_memory(reset: bool = False) -> float:
+    """The most megabytes that this process has had in memory, since the last reset where the system can do that (Linux)."""
+    if reset:
+        try:
+            Path("/proc/self/clear_refs").write_text("5")
+        except OSError:
+            pass
+    peak = _status("VmHWM")
+    if peak != peak:
+        try:
+            import resource
+            import sys
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
+        except ImportError:
+            pass
+    return peak
+
+
+def _status(field: str) -> float:
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
+    except (OSError, StopIteration):
+        return float("nan")

@@ -82,11 +82,12 @@ def _compile(function: FunctionType, scope: dict, *, name: str, forward: Callabl
         namespace=namespace, wrap=wrap, View=View, output_node=output_node, composed=composed, gradients=gradients,
         **{name: getattr(runtime, name) for name in runtime.__all__})
     title = "".join(part.capitalize() for part in name.strip("_").split("_")) + "Backward"
-    node = scope["OpNode"] = type(title, (Node,), {"__slots__": (), "op": name, "retains": bool(plan.saved_arrays)})
+    node = type(title, (Node,), {"__slots__": (), "op": name, "retains": bool(plan.saved_arrays)})
     compiled: dict[str, Any] = {}
     if plan.differentiable:
         exec(compile(_show(plan.backward_source()), f"<backward of {name}>", "exec"), scope, compiled)
         node.backward = compiled["backward"]          # type: ignore[attr-defined]
+    scope["OpNode"] = node                            # complete, since another thread may be making the first call too
     exec(compile(_show(plan.call_source()), f"<{name}>", "exec"), scope, compiled)
     function.__kwdefaults__ = compiled["call"].__kwdefaults__
     function.__defaults__ = compiled["call"].__defaults__

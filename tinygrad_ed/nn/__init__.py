@@ -3,6 +3,7 @@ from . import (
     activation,
     channelshuffle,
     container,
+    dropout,
     flatten,
     functional,
     init,
@@ -20,6 +21,7 @@ from . import (
 from .activation import *
 from .channelshuffle import *
 from .container import *
+from .dropout import *
 from .flatten import *
 from .linear import *
 from .loss import *
@@ -32,7 +34,8 @@ from .rnn import *
 from .upsampling import *
 
 _FAMILIES = (
-    activation, channelshuffle, container, flatten, linear, loss, module, norm, padding, parameter, pixelshuffle, rnn, upsampling,
+    activation, channelshuffle, container, dropout, flatten, linear, loss, module, norm, padding, parameter, pixelshuffle, rnn,
+    upsampling,
 )
 
 __all__ = sorted(name for family in _FAMILIES for name in family.__all__)

@@ -57,7 +57,7 @@ def attach() -> None:
             members[name] = function
     for method in (*like.METHODS, *random.METHODS, *fill.METHODS, *compare.METHODS):
         members[method.__name__] = method
-    for name in IN_PLACE:
+    for name in (*IN_PLACE, *(alias for alias, name in ALIASES.items() if name in IN_PLACE)):
         members[name + "_"] = in_place(found[name], name + "_")
     for name, primitive in OPERATORS.items():
         members[f"__{name}__"] = primitive
@@ -69,7 +69,7 @@ def attach() -> None:
         members[name] = _conversion(name, dtype)
     members.update(
         __neg__=found["neg"], __pos__=lambda self: self, __abs__=found["abs"], __invert__=found["bitwise_not"],
-        __getitem__=index.getitem, __setitem__=index.setitem, __iter__=_iterate, __array_ufunc__=_array_ufunc,
+        __getitem__=index.getitem, __setitem__=index.setitem, __iter__=_iterate, __array_ufunc__=_array_ufunc, where=_where, type=_type,
         T=property(_reversed_dims, doc="The tensor with its dimensions reversed; a view."),
         mT=property(_transposed, doc="The matrices of the last two dimensions transposed; a view."))
     for name, member in members.items():
@@ -86,6 +86,16 @@ def _reversed_dims(self: Tensor) -> Tensor:
 
 def _transposed(self: Tensor) -> Tensor:
     return functions()["transpose"](self, -2, -1)
+
+
+def _where(self: Tensor, condition: Tensor, other: Any) -> Tensor:
+    """This tensor's elements where the condition holds, of other elsewhere."""
+    return elementwise.where(condition, self, other)
+
+
+def _type(self: Tensor, dtype: Any = None) -> Any:
+    """This tensor in another dtype; without an argument the dtype."""
+    return self.dtype if dtype is None else self.to(dtype=dtype)
 
 
 def _iterate(self: Tensor) -> Any:

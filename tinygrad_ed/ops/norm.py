@@ -100,18 +100,19 @@ def _check_channels(name: str, input: Tensor, **per_channel: Any) -> None:
     require_float(input, name)
     if input.ndim < 2:
         raise ShapeError(f"{name} takes an input of shape (N, C, ...), got {input.shape}")
-    _check_shapes(name, input, (input.shape[1],), f"{input.shape[1]} channels", **per_channel)
+    _check_shapes(name, input, input.shape[1:2], "channels", per_channel)
 
 
-def _check_shapes(name: str, input: Tensor, shape: tuple, because: str, **tensors: Any) -> None:
+def _check_shapes(name: str, input: Tensor, shape: tuple, what_has_it: str, tensors: dict[str, Any]) -> None:
+    x = input._data
     for what, t in tensors.items():
-        if t is None:
+        if t is None or ((v := t._data).shape == shape and v.dtype is x.dtype and type(v) is type(x)):
             continue
-        if t.shape != shape:
-            raise ShapeError(f"{name}: an input of shape {input.shape} has {because}, so {what} has shape {shape}, got {t.shape}")
-        if t.dtype != input.dtype:
-            raise DTypeError(f"{name}: input is {input.dtype} and {what} {t.dtype}; write x.to({what}.dtype), or convert the module")
-        if type(t._data) is not type(input._data):
+        if v.shape != shape:
+            raise ShapeError(f"{name}: {what} has the shape {shape} of the {what_has_it} of an input of shape {input.shape}, got {v.shape}")
+        if v.dtype != x.dtype:
+            raise DTypeError(f"{name}: input is {x.dtype} and {what} {v.dtype}; write x.to({what}.dtype), or convert the module")
+        if type(v) is not type(x):
             raise DeviceError(f"{name}: input is on {input.device} and {what} on {t.device}; move one: x.to({what}.device)")
 
 
@@ -121,22 +122,22 @@ def _check_trailing(name: str, input: Tensor, normalized_shape: Any, **tensors: 
     require_float(input, name)
     if not shape or input.shape[-len(shape):] != shape:
         raise ShapeError(f"{name}: normalized_shape is the shape of the input's last dimensions; got {shape} for an input of shape {input.shape}")
-    _check_shapes(name, input, shape, f"rows of shape {shape}", **tensors)
+    _check_shapes(name, input, shape, "rows", tensors)
     return len(shape)
 
 
-def _follow(momentum: float, **pairs: tuple) -> None:
-    """running ← (1 - momentum)·running + momentum·new, for pairs of a running tensor and a new array."""
-    for running, new in pairs.values():
-        if running is not None:
-            running._data *= 1 - momentum
-            running._data += momentum * new
-            stamp(running._data)
+def _follow(running: Tensor | None, new: Any, momentum: float) -> None:
+    """running ← (1 - momentum)·running + momentum·new."""
+    if running is not None:
+        values = running._data
+        values *= 1 - momentum
+        values += momentum * new
+        stamp(values)
 
 
 def _check_writable(name: str, **running: Any) -> None:
     for what, t in running.items():
-        if t is not None and isinstance(t._data, np.ndarray) and not t._data.flags.writeable:
+        if t is not None and type(t._data) is np.ndarray and not t._data.flags.writeable:
             raise InPlaceError(f"{name} updates {what}, whose memory is read-only; write {what}.clone()")
 
 
@@ -184,7 +185,8 @@ def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor |
 
     def observe(mean: Any, var: Any) -> None:
         if count:
-            _follow(momentum, mean=(running_mean, mean), var=(running_var, var * (count / (count - 1))))
+            _follow(running_mean, mean, momentum)
+            _follow(running_var, var * (count / (count - 1)), momentum)
     return _batch_norm(input, weight, bias, eps=eps, observe=observe if running_mean is not None or running_var is not None else None)
 
 
@@ -233,7 +235,8 @@ def instance_norm(input: Tensor, running_mean: Tensor | None = None, running_var
     y = _group_norm(input, weight, bias, groups=input.shape[1], eps=eps)
     if (running_mean is not None or running_var is not None) and input.numel():
         var, mean = var_mean(input.detach(), tuple(range(2, input.ndim)))
-        _follow(momentum, mean=(running_mean, mean.mean(0)._data), var=(running_var, var.mean(0)._data))
+        _follow(running_mean, mean.mean(0)._data, momentum)
+        _follow(running_var, var.mean(0)._data, momentum)
     return y
 
 

@@ -7,15 +7,14 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import Any, Callable, Sequence
 
-from .. import dtypes
 from ..autograd.op import op
 from ..backend import namespace
 from ..backend.kernels import kernels
 from ..errors import ShapeError
 from ..tensor import Tensor, wrap
-from .arguments import cast
 from .elementwise import relu as _relu
 from .elementwise import sigmoid, tanh
+from .half import in_float32
 from .join import cat, chunk
 from .matmul import linear
 
@@ -142,7 +141,7 @@ def lstm_layer(input: Tensor, hx: tuple[Tensor, Tensor] | None, w_ih: Tensor, w_
     hidden = outputs if w_hr is None else w_hr.shape[-1]
     h, c = _state(h, input, sizes, outputs), _state(c, input, sizes, hidden)
     _check("lstm", input, {"h": h, "c": c}, (w_ih, w_hh, b_ih, b_hh), 4, hidden, sizes, w_hr)
-    return _in_float32(_lstm, (input, h, c, w_ih, w_hh, *_biases(b_ih, b_hh), w_hr), sizes=tuple(sizes), reverse=reverse)
+    return in_float32(_lstm, input, h, c, w_ih, w_hh, *_biases(b_ih, b_hh), w_hr, sizes=tuple(sizes), reverse=reverse)
 
 
 def gru_layer(input: Tensor, hx: Optional, w_ih: Tensor, w_hh: Tensor, b_ih: Optional = None, b_hh: Optional = None, *,
@@ -177,7 +176,7 @@ def gru_layer(input: Tensor, hx: Optional, w_ih: Tensor, w_hh: Tensor, b_ih: Opt
     hidden = w_hh.shape[-1]
     h = _state(hx, input, sizes, hidden)
     _check("gru", input, {"h": h}, (w_ih, w_hh, b_ih, b_hh), 3, hidden, sizes)
-    return _in_float32(_gru, (input, h, w_ih, w_hh, *_biases(b_ih, b_hh)), sizes=tuple(sizes), reverse=reverse)
+    return in_float32(_gru, input, h, w_ih, w_hh, *_biases(b_ih, b_hh), sizes=tuple(sizes), reverse=reverse)
 
 
 def rnn_layer(input: Tensor, hx: Optional, w_ih: Tensor, w_hh: Tensor, b_ih: Optional = None, b_hh: Optional = None, *,
@@ -211,7 +210,7 @@ def rnn_layer(input: Tensor, hx: Optional, w_ih: Tensor, w_hh: Tensor, b_ih: Opt
     hidden = w_hh.shape[-1]
     h = _state(hx, input, sizes, hidden)
     _check("rnn", input, {"h": h}, (w_ih, w_hh, b_ih, b_hh), 1, hidden, sizes)
-    return _in_float32(_rnn, (input, h, w_ih, w_hh, *_biases(b_ih, b_hh)), relu=relu, sizes=tuple(sizes), reverse=reverse)
+    return in_float32(_rnn, input, h, w_ih, w_hh, *_biases(b_ih, b_hh), relu=relu, sizes=tuple(sizes), reverse=reverse)
 
 
 def _state(state: Optional, input: Tensor, sizes: Sequence[int], width: int) -> Tensor:
@@ -236,14 +235,6 @@ def _check(name: str, input: Tensor, states: dict[str, Tensor], parameters: tupl
     for what, (x, shape) in wanted.items():
         if x is not None and x.shape != shape:
             raise ShapeError(f"{name}: with an input of shape {input.shape} and {hidden} hidden units {what} has shape {shape}, got {x.shape}")
-
-
-def _in_float32(primitive: Callable, tensors: tuple, **options: Any) -> tuple:
-    """The primitive; on float16 it computes in float32, and its results are rounded."""
-    if any(x is not None and x.dtype != dtypes.float16 for x in tensors):
-        return primitive(*tensors, **options)
-    results = primitive(*[x if x is None else cast(x, dtypes.float32) for x in tensors], **options)
-    return tuple(cast(y, dtypes.float16) for y in results)
 
 
 # -- cells -------------------------------------------------------------------------------------------------------------

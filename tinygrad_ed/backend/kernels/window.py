@@ -5,7 +5,8 @@ Along each dimension, output i sees through tap k of the kernel the input i·str
 from __future__ import annotations
 
 import itertools
-from typing import Iterator, NamedTuple
+from functools import lru_cache
+from typing import NamedTuple
 
 Sizes = tuple[int, ...]
 
@@ -45,13 +46,16 @@ class Window(NamedTuple):
         """How many padded inputs the outputs see."""
         return tuple((n - 1) * s + span for n, s, span in zip(outputs, self.stride, self.span))
 
-    def taps(self, inputs: Sizes, outputs: Sizes) -> Iterator[tuple[Sizes, tuple[slice, ...], tuple[slice, ...]]]:
+    @lru_cache(maxsize=256)
+    def taps(self, inputs: Sizes, outputs: Sizes) -> tuple[tuple[Sizes, tuple[slice, ...], tuple[slice, ...]], ...]:
         """For each tap in row-major order: its index, the outputs that it shows an input, not padding, and these inputs."""
         sides = [[_side(tap * d - p, n, m, s) for tap in range(k)]
                  for n, m, (k, s, p, d) in zip(inputs, outputs, zip(*self))]
+        taps = []
         for tap in itertools.product(*map(range, self.kernel)):
-            pairs = [side[k] for side, k in zip(sides, tap)]
-            yield tap, tuple(outs for outs, _ in pairs), tuple(ins for _, ins in pairs)
+            outs, ins = zip(*[side[k] for side, k in zip(sides, tap)])
+            taps.append((tap, outs, ins))
+        return tuple(taps)
 
 
 def _side(first: int, inputs: int, outputs: int, stride: int) -> tuple[slice, slice]:

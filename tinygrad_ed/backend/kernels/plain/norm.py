@@ -19,7 +19,7 @@ from .memory import Scratch, empty
 __all__ = ["batch_norm", "batch_norm_backward", "group_norm", "group_norm_backward", "layer_norm", "layer_norm_backward", "rms_norm",
            "rms_norm_backward"]
 
-BLOCK = 1 << 15          # elements of a block
+BLOCK = 1 << 16          # elements of a block
 LONG = 256               # positions per channel from which on they are summed channel by channel
 
 
@@ -196,37 +196,37 @@ def rms_norm_backward(g: Any, x: Any, weight: Any, rstd: Any, dims: int, needs: 
 def group_norm(x: Any, weight: Any, bias: Any, groups: int, eps: float) -> tuple:
     """As `layer_norm` for x of shape (N, C, …) over each sample's groups of C/groups channels, with a weight and a bias for each channel."""
     xp, shape, dtype = namespace(x), x.shape, x.dtype
-    x, weight, bias = _groups(x, groups), _of_groups(weight, groups), _of_groups(bias, groups)
+    x, weight, bias = _groups(x, groups), *(_of_groups(v, groups, shape[0]) for v in (weight, bias))
     y, mean, rstd = empty(xp, x.shape, x.dtype), *(empty(xp, (len(x), 1, 1), x.dtype) for _ in range(2))
     size = x.shape[1] * x.shape[2]
     share = xp.full(size, 1 / max(size, 1), x.dtype)
     for r in _rows(xp, x):
-        seen, d, of = x[r], y[r], xp.arange(len(x))[r] % groups
+        seen, d = x[r], y[r]
         mean[r, 0, 0] = seen.reshape(-1, size) @ share
         xp.subtract(seen, mean[r], out=d)
         rstd[r, 0, 0] = 1 / xp.sqrt(_dot(xp, d.reshape(-1, size), d.reshape(-1, size)) / size + eps)
-        d *= rstd[r] if weight is None else rstd[r] * weight[of]
+        d *= rstd[r] if weight is None else rstd[r] * weight[r]
         if bias is not None:
-            d += bias[of]
+            d += bias[r]
     return y.reshape(shape).astype(dtype, copy=False), mean, rstd
 
 
 def group_norm_backward(g: Any, x: Any, weight: Any, mean: Any, rstd: Any, groups: int, needs: tuple) -> tuple:
     """The derivatives of `group_norm` with respect to x, weight and bias."""
     xp, shape, dtype = namespace(x), x.shape, x.dtype
-    g, x, weight = _groups(g, groups), _groups(x, groups), _of_groups(weight, groups)
+    g, x, weight = _groups(g, groups), _groups(x, groups), _of_groups(weight, groups, shape[0])
     dx, (sums, dots) = empty(xp, x.shape, x.dtype), (empty(xp, (*x.shape[:2], 1), x.dtype) for _ in range(2))
     ones = xp.ones(x.shape[2], x.dtype)
     for r in _rows(xp, x):
-        coming, out, d, of = g[r], dx[r], x[r] - mean[r], xp.arange(len(x))[r] % groups
+        coming, out, d = g[r], dx[r], x[r] - mean[r]
         sums[r, :, 0] = (coming.reshape(-1, len(ones)) @ ones).reshape(coming.shape[:2])
         dots[r, :, 0] = _dot(xp, coming, d)
         if needs[0]:
-            shares = [v[r] if weight is None else v[r] * weight[of] for v in (dots, sums)]
+            shares = [v[r] if weight is None else v[r] * weight[r] for v in (dots, sums)]
             dot, total = (v.sum(axis=1, keepdims=True) / (x.shape[1] * x.shape[2]) for v in shares)
             d *= dot * rstd[r] ** 2
             d += total
-            xp.subtract(coming if weight is None else xp.multiply(coming, weight[of], out=out), d, out=out)
+            xp.subtract(coming if weight is None else xp.multiply(coming, weight[r], out=out), d, out=out)
             out *= rstd[r]
     dots *= rstd
     dw, db = (v.reshape(-1, shape[1]).sum(axis=0).astype(dtype, copy=False) for v in (dots, sums))
@@ -240,9 +240,9 @@ def _groups(x: Any, groups: int) -> Any:
     return wide(x).reshape(len(x) * groups, x.shape[1] // groups, -1)
 
 
-def _of_groups(weight: Any, groups: int) -> Any:
-    """What belongs to channels, in a shape that broadcasts with each group's."""
-    return weight if weight is None else wide(weight).reshape(groups, -1, 1)
+def _of_groups(weight: Any, groups: int, samples: int) -> Any:
+    """What belongs to channels, for each of (samples·groups, channels of a group, 1)."""
+    return weight if weight is None else namespace(weight).tile(wide(weight).reshape(groups, -1, 1), (samples, 1, 1))
 
 
 # -- shapes ------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,28 @@
+"""Dropout: which elements stay, decided by random bits, and the product with that."""
+from __future__ import annotations
+
+from typing import Any
+
+from ... import namespace
+from .memory import empty
+
+__all__ = ["dropout", "dropout_mask"]
+
+
+def dropout_mask(words: Any, shape: tuple, limit: int, bits: int) -> Any:
+    """True where an element stays: where its own 8, 16 or 32 random bits, in row-major order of the elements, are a number below the limit."""
+    n = 1
+    for length in shape:
+        n *= length
+    return (words.view(f"uint{bits}")[:n] <= limit - 1).reshape(shape)
+
+
+def dropout(x: Any, keep: Any, scale: float) -> Any:
+    """x·scale where `keep`, which broadcasts, is True, 0 elsewhere; its derivative is the same function of the gradient."""
+    xp = namespace(x)
+    y = empty(xp, x.shape, x.dtype)
+    if keep.size < x.size:                            # whole channels: the scale goes into the small factor
+        return xp.multiply(x, keep.astype(x.dtype) * x.dtype.type(scale), out=y)
+    xp.multiply(x, keep, out=y)
+    y *= scale
+    return y

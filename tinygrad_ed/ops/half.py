@@ -1,0 +1,24 @@
+"""float16 on processors that compute in float32."""
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from .. import dtypes
+from .arguments import cast
+
+__all__ = ["in_float32"]
+
+
+def in_float32(primitive: Callable, *tensors: Any, **options: Any) -> Any:
+    """A primitive's result; where all floating point tensors are float16 it computes in float32, and its results are rounded.
+
+    Example:
+        >>> import tinygrad_ed as tg
+        >>> in_float32(tg.exp, tg.ones(2).half()).dtype
+        dtype('float16')
+    """
+    kinds = {x.dtype for x in tensors if x is not None and x.dtype.kind == "f"}
+    if kinds != {dtypes.float16}:
+        return primitive(*tensors, **options)
+    y = primitive(*[cast(x, dtypes.float32) if x is not None and x.dtype.kind == "f" else x for x in tensors], **options)
+    return tuple(cast(v, dtypes.float16) for v in y) if isinstance(y, tuple) else cast(y, dtypes.float16)

@@ -4,16 +4,17 @@ Every measurement is a fresh Python process; the table shows medians. The proces
 that a machine that slows down slows all of them.
 
     python benchmarks/import_time.py
-    python benchmarks/import_time.py --repeat 21 --json
+    python benchmarks/import_time.py --repeat 21 --json times.json
 """
 import argparse
 import importlib.util
-import json
 import os
 import statistics
 import subprocess
 import sys
 from pathlib import Path
+
+from _common import machine, save, table
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -49,7 +50,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--repeat", type=int, default=9, help="processes per module (default: 9)")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--json", metavar="FILE", help="where to write the results (default: results/import_time.json)")
     options = parser.parse_args()
     if options.repeat < 1:
         parser.error("--repeat is at least 1")
@@ -62,18 +63,14 @@ def main() -> None:
         for module in modules:
             runs[module].append(measure(module))
 
-    results = {}
-    for module, rows in runs.items():
-        numpy, beyond, peak = (statistics.median(column) for column in zip(*rows))
-        results[module] = {"total_s": statistics.median(row[0] + row[1] for row in rows), "numpy_s": numpy, "beyond_numpy_s": beyond,
-                           "peak_mb": peak}
-    if options.json:
-        print(json.dumps({"python": sys.version.split()[0], "repeat": options.repeat, "modules": results}, indent=2))
-        return
-    print(f"{'import':<12} {'total':>9} {'beyond numpy':>13} {'peak memory':>12}      (medians of {options.repeat} processes)")
-    for module, result in results.items():
-        beyond = f"{1e3 * result['beyond_numpy_s']:>10.1f} ms" if module != "numpy" else f"{'':>13}"
-        print(f"{module:<12} {1e3 * result['total_s']:>6.1f} ms {beyond} {result['peak_mb']:>9.0f} MB")
+    rows = []
+    for module, measured in runs.items():
+        _, beyond, peak = (statistics.median(column) for column in zip(*measured))
+        rows.append({"import": module, "total (ms)": 1e3 * statistics.median(run[0] + run[1] for run in measured),
+                     "beyond numpy (ms)": 1e3 * beyond, "peak memory (MB)": peak})
+    print("; ".join(f"{k}: {v}" for k, v in machine().items()), end="\n\n")
+    print(table(rows))
+    print(f"\nwritten to {save('import_time', rows, options.json)}")
 
 
 if __name__ == "__main__":

@@ -66,10 +66,12 @@ def function(call: Callable, *shapes: tuple[int, ...]) -> Callable[[Any], tuple]
 
 
 def embedding(number: int, features: int, *shape: int) -> Callable[[Any], tuple]:
+    """A table of words and an array of word numbers."""
     return lambda lib: (lib.nn.Embedding(number, features), integers(lib, number, *shape))
 
 
 def cross_entropy(n: int, classes: int) -> Callable[[Any], tuple]:
+    """Logits and class numbers."""
     return lambda lib: (lib.nn.CrossEntropyLoss(), leaf(lib, n, classes), integers(lib, classes, n))
 
 
@@ -79,6 +81,7 @@ def against(make: Callable[[Any], Any], *shape: int) -> Callable[[Any], tuple]:
 
 
 def ctc(steps: int, n: int, classes: int, length: int) -> Callable[[Any], tuple]:
+    """Log-probabilities of characters at every step, and texts of a length."""
     def build(lib: Any) -> tuple:
         lengths = [lib.tensor([k] * n) for k in (steps, length)]
         loss = lambda x: lib.nn.functional.ctc_loss(lib.nn.functional.log_softmax(x, dim=2), targets, *lengths)
@@ -88,6 +91,7 @@ def ctc(steps: int, n: int, classes: int, length: int) -> Callable[[Any], tuple]
 
 
 def encoder(width: int, heads: int, hidden: int, *shape: int) -> Callable[[Any], tuple]:
+    """An encoder layer without dropout, on (N, steps, width)."""
     return layer(lambda nn: nn.TransformerEncoderLayer(width, heads, hidden, dropout=0.0, batch_first=True), *shape, width)
 
 
@@ -304,7 +308,8 @@ def main() -> None:
         print("\r" + " " * 79 + "\r", end="", file=sys.stderr)
     print("; ".join(f"{k}: {v}" for k, v in machine().items()), end="\n\n")
     print(table(rows) if rows else "no rows")
-    print(*["", *notes], sep="\n")
+    if notes:
+        print("", *notes, sep="\n")
     if rows and (args.json or not args.only):
         print(f"\nwritten to {save('layers', rows, args.json)}")
 

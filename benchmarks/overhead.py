@@ -19,29 +19,34 @@ N = 8
 VALUES = np.linspace(-1, 1, N).astype("float32")
 
 
+def drop_gradient(x: Any) -> None:
+    """Start the next backward from nothing."""
+    x.grad = None
+
+
 def frameworks() -> dict[str, dict[str, Any]]:
     """How each installed framework makes a leaf, calls tanh, and runs a backward."""
     found: dict[str, dict[str, Any]] = {}
     seed = tg.tensor(np.ones(N, "float32"))
     found["tinygrad_ed"] = dict(leaf=lambda: tg.tensor(VALUES, requires_grad=True), tanh=tg.tanh, exp=tg.exp, matmul=tg.matmul,
-                                sum=lambda x: x.sum(), backward=lambda y: y.backward(seed if y.ndim else None))
+                                sum=lambda x: x.sum(), backward=lambda y: y.backward(seed if y.ndim else None), forget=drop_gradient)
     try:
         import torch
         ones = torch.ones(N)
         found["torch"] = dict(leaf=lambda: torch.tensor(VALUES, requires_grad=True), tanh=torch.tanh, exp=torch.exp, matmul=torch.matmul,
-                              sum=lambda x: x.sum(), backward=lambda y: y.backward(ones if y.ndim else None))
+                              sum=lambda x: x.sum(), backward=lambda y: y.backward(ones if y.ndim else None), forget=drop_gradient)
     except ImportError:
         pass
     try:
         import mygrad
         found["mygrad"] = dict(leaf=lambda: mygrad.tensor(VALUES), tanh=mygrad.tanh, exp=mygrad.exp, matmul=mygrad.matmul,
-                               sum=lambda x: x.sum(), backward=lambda y: y.backward())
+                               sum=lambda x: x.sum(), backward=lambda y: y.backward(), forget=lambda x: x.null_grad())
     except ImportError:
         pass
     return found
 
 
-def chain(leaf: Callable, tanh: Callable, backward: Callable, **_: Any) -> Callable[[], None]:
+def chain(leaf: Callable, tanh: Callable, backward: Callable, forget: Callable, **_: Any) -> Callable[[], None]:
     """1,000 operations of four kinds in a row, and their backward."""
     x = leaf()
 
@@ -50,7 +55,7 @@ def chain(leaf: Callable, tanh: Callable, backward: Callable, **_: Any) -> Calla
         for _ in range(OPS // 4):
             y = tanh(y * 1.01 + x) - 0.1
         backward(y)
-        x.grad = None if hasattr(x, "requires_grad") else x.null_grad() and None
+        forget(x)
     return step
 
 

@@ -137,3 +137,34 @@ def _(d):
 def _(d):
     groups = d.integer(1, 3)
     return call(d.array((d.integer(1, 2), groups * d.integer(1, 3), *d.shape(min_dims=1, max_side=3))), groups)
+
+
+# -- grids -------------------------------------------------------------------------------------------------------------
+
+@case("nn.functional.affine_grid", bad=(call(np.ones((1, 2, 3)), (1, 1, 2)), call(np.ones((1, 3, 3)), (1, 1, 2, 2)),
+                                        call(np.ones((2, 2, 3)), (1, 1, 2, 2)), call(np.ones((1, 2, 3), int), (1, 1, 2, 2))))
+def _(d):
+    count, n = d.integer(2, 3), d.integer(1, 2)
+    return call(d.array((n, count, count + 1)), (n, 1, *[d.integer(2, 3) for _ in range(count)]), align_corners=d.bool())
+
+
+def away_from_pixels(x, grid, mode, padding_mode, align_corners):
+    """How far positions are from where the pixels change that are read: their centres and, with borders, their edges."""
+    lengths = np.array(x.shape[:1:-1])
+    u = (grid + 1) / 2 * (lengths - 1) if align_corners else ((grid + 1) * lengths - 1) / 2
+    return [2 * u - np.round(2 * u)]
+
+
+PICTURE, POINTS = np.ones((1, 1, 3, 3)), np.zeros((1, 2, 2, 2))
+
+
+@case("nn.functional.grid_sample", kinks=away_from_pixels,
+      bad=(call(PICTURE, POINTS, "cubic"), call(PICTURE, POINTS, padding_mode="circular"), call(PICTURE, np.zeros((1, 2, 2, 3))),
+           call(PICTURE, np.zeros((2, 2, 2, 2))), call(PICTURE[0], POINTS), call(PICTURE, POINTS.astype(int)),
+           call(np.ones((1, 1, 2, 2, 2)), np.zeros((1, 2, 2, 2, 3)), "bicubic")))
+def _(d):
+    mode = d.pick(["bilinear", "nearest", "bicubic"])
+    count, n = 2 if mode == "bicubic" else d.integer(2, 3), d.integer(1, 2)
+    x = d.array((n, d.integer(1, 2), *[d.integer(1, 4) for _ in range(count)]))
+    return call(x, d.array((n, *[d.integer(1, 3) for _ in range(count)], count), -1.6, 1.6), mode=mode,
+                padding_mode=d.pick(["zeros", "border", "reflection"]), align_corners=d.bool())

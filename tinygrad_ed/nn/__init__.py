@@ -1,12 +1,17 @@
 """Layers, one family per file; their functions are in `functional`, how parameters begin in `init`."""
 from . import (
     activation,
+    attention,
     channelshuffle,
     container,
+    conv,
+    distance,
     dropout,
+    embedding,
     flatten,
     functional,
     init,
+    lazy,
     linear,
     loss,
     module,
@@ -14,15 +19,22 @@ from . import (
     padding,
     parameter,
     pixelshuffle,
+    pool,
     rnn,
+    transformer,
     upsampling,
     utils,
 )
 from .activation import *
+from .attention import *
 from .channelshuffle import *
 from .container import *
+from .conv import *
+from .distance import *
 from .dropout import *
+from .embedding import *
 from .flatten import *
+from .lazy import *
 from .linear import *
 from .loss import *
 from .module import *
@@ -30,12 +42,14 @@ from .norm import *
 from .padding import *
 from .parameter import *
 from .pixelshuffle import *
+from .pool import *
 from .rnn import *
+from .transformer import *
 from .upsampling import *
 
 _FAMILIES = (
-    activation, channelshuffle, container, dropout, flatten, linear, loss, module, norm, padding, parameter, pixelshuffle, rnn,
-    upsampling,
+    activation, attention, channelshuffle, container, conv, distance, dropout, embedding, flatten, lazy, linear, loss, module, norm, padding,
+    parameter, pixelshuffle, pool, rnn, transformer, upsampling,
 )
 
 __all__ = sorted(name for family in _FAMILIES for name in family.__all__)

@@ -19,7 +19,7 @@ from .generator import random_words
 from .half import in_float32
 from .join import cat, chunk, split
 from .matmul import linear, matmul
-from .shape import repeat_interleave, tril
+from .shape import repeat_interleave
 from .softmax import softmax
 
 __all__ = ["multi_head_attention_forward", "scaled_dot_product_attention"]
@@ -53,8 +53,8 @@ def _forward(q: Any, k: Any, v: Any, mask: Any, keep: Any, *, causal: bool, scal
     return kernels(q).attention(q, k, v, mask, keep, causal, scale, keep_prob)
 
 
-def _gradients(g: Any, q: Any, k: Any, v: Any, mask: Any, keep: Any, scale: Any, keep_prob: Any, y: Any, exps: Any, sums: Any, needs: Any) -> tuple:
-    return *kernels(q).attention_backward(g, q, k, v, mask, keep, scale, keep_prob, y, exps, sums, needs), None
+def _gradients(g: Any, q: Any, k: Any, v: Any, keep: Any, scale: Any, keep_prob: Any, y: Any, exps: Any, sums: Any, needs: Any) -> tuple:
+    return *kernels(q).attention_backward(g, q, k, v, keep, scale, keep_prob, y, exps, sums, needs), None
 
 
 _attention = op("scaled_dot_product_attention", _forward, match=("q", "k", "v"), aux=("exps", "sums"), composed=_composed_attention,
@@ -264,23 +264,28 @@ def _projected(query: Tensor, key: Tensor, value: Tensor, weights: Any, bias: Op
 
 def _merged(attn_mask: Optional, key_padding_mask: Optional, shape: tuple[int, ...], extra: int, like: Tensor) -> Optional:
     """One mask of both for `scaled_dot_product_attention`; the last `extra` keys are seen by all."""
+    n, heads, length, keys = shape
     masks = []
     if attn_mask is not None:
-        masks.append(attn_mask if attn_mask.ndim == 2 else attn_mask.reshape(*shape[:2], *attn_mask.shape[1:]))
+        _check_mask("attn_mask", attn_mask, (length, keys - extra), (n * heads, length, keys - extra))
+        masks.append(attn_mask if attn_mask.ndim == 2 else attn_mask.reshape(n, heads, length, keys - extra))
     if key_padding_mask is not None:
-        masks.append(key_padding_mask.reshape(shape[0], 1, 1, key_padding_mask.shape[1]))
-    for i, mask in enumerate(masks):
-        xp = namespace(mask._data)
-        if extra:
-            mask = cat([mask, wrap(xp.zeros((*mask.shape[:-1], extra), mask.dtype))], -1)
-        masks[i] = mask
-    if len({mask.dtype for mask in masks}) > 1:
-        masks = [where(mask, -math.inf, wrap(namespace(mask._data).zeros((), like.dtype))) if mask.dtype.kind == "b" else mask for mask in masks]
+        _check_mask("key_padding_mask", key_padding_mask, (n, keys - extra))
+        masks.append(key_padding_mask.reshape(n, 1, 1, keys - extra))
     if not masks:
         return None
-    if masks[0].dtype.kind == "b":
+    zeros = lambda shape, dtype: wrap(namespace(like._data).zeros(shape, dtype))
+    if extra:
+        masks = [cat([mask, zeros((*mask.shape[:-1], extra), mask.dtype)], -1) for mask in masks]
+    if all(mask.dtype.kind == "b" for mask in masks):
         return ~(masks[0] if len(masks) == 1 else masks[0] | masks[1])
+    masks = [where(mask, -math.inf, zeros((), like.dtype)) if mask.dtype.kind == "b" else mask for mask in masks]
     return masks[0] if len(masks) == 1 else masks[0] + masks[1]
+
+
+def _check_mask(what: str, mask: Tensor, *shapes: tuple[int, ...]) -> None:
+    if mask.shape not in shapes:
+        raise ShapeError(f"multi_head_attention_forward: {what} has shape {' or '.join(map(str, shapes))}, got {mask.shape}")
 
 
 def _check_heads(query: Tensor, key: Tensor, value: Tensor, embed_dim: int, heads: int, separate: bool, padding: Optional, mask: Optional,

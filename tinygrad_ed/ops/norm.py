@@ -83,7 +83,8 @@ _fixed_norm = op("batch_norm", lambda x, mean, scale, bias: _shifted_and_scaled(
                  doc="(x - mean)·scale + bias, with a mean that is given.")
 _layer_norm = op("layer_norm", lambda x, weight, bias, *, dims, eps: kernels(x).layer_norm(x, weight, bias, dims, eps),
                  aux=("mean", "rstd"), composed=_composed_layer_norm,
-                 gradients=lambda g, x, weight, mean, rstd, dims, needs: kernels(g).layer_norm_backward(g, x, weight, mean, rstd, dims, needs))
+                 gradients=lambda g, x, weight, mean, rstd, dims, needs: kernels(g).layer_norm_backward(
+                     g, x, weight, mean, rstd, dims, needs))
 _rms_norm = op("rms_norm", lambda x, weight, *, dims, eps: kernels(x).rms_norm(x, weight, dims, eps),
                aux=("rstd",), composed=_composed_rms_norm,
                gradients=lambda g, x, weight, rstd, dims, needs: kernels(g).rms_norm_backward(g, x, weight, rstd, dims, needs))

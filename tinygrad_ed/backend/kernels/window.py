@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 Sizes = tuple[int, ...]
+Taps = tuple[tuple[Sizes, tuple[slice, ...], tuple[slice, ...]], ...]
 
 
 class Window(NamedTuple):
@@ -46,16 +47,19 @@ class Window(NamedTuple):
         """How many padded inputs the outputs see."""
         return tuple((n - 1) * s + span for n, s, span in zip(outputs, self.stride, self.span))
 
-    @lru_cache(maxsize=256)
-    def taps(self, inputs: Sizes, outputs: Sizes) -> tuple[tuple[Sizes, tuple[slice, ...], tuple[slice, ...]], ...]:
+    def taps(self, inputs: Sizes, outputs: Sizes) -> Taps:
         """For each tap in row-major order: its index, the outputs that it shows an input, not padding, and these inputs."""
-        sides = [[_side(tap * d - p, n, m, s) for tap in range(k)]
-                 for n, m, (k, s, p, d) in zip(inputs, outputs, zip(*self))]
-        taps = []
-        for tap in itertools.product(*map(range, self.kernel)):
-            outs, ins = zip(*[side[k] for side, k in zip(sides, tap)])
-            taps.append((tap, outs, ins))
-        return tuple(taps)
+        return _taps(self, inputs, outputs)
+
+
+@lru_cache(maxsize=256)
+def _taps(window: Window, inputs: Sizes, outputs: Sizes) -> Taps:
+    sides = [[_side(tap * d - p, n, m, s) for tap in range(k)] for n, m, (k, s, p, d) in zip(inputs, outputs, zip(*window))]
+    taps = []
+    for tap in itertools.product(*map(range, window.kernel)):
+        outs, ins = zip(*[side[k] for side, k in zip(sides, tap)])
+        taps.append((tap, outs, ins))
+    return tuple(taps)
 
 
 def _side(first: int, inputs: int, outputs: int, stride: int) -> tuple[slice, slice]:

@@ -96,8 +96,8 @@ def fold(input: Tensor, output_size: Size, kernel_size: Size, dilation: Size = 1
     outputs, taps = window.outputs(sizes, window.padding), prod(window.kernel)
     expected = prod([max(n, 0) for n in outputs])
     if input.shape[-2] % taps or input.shape[-1] != expected or not expected:
-        raise ShapeError(f"fold: windows of sizes {window.kernel} have {taps} taps per channel, and {expected} of them fit into images of sizes {sizes}; "
-                         f"so the input has shape (N, C*{taps}, {expected}), got {tuple(input.shape)}")
+        raise ShapeError(f"fold: windows of sizes {window.kernel} have {taps} taps per channel, and {expected} of them fit into images of sizes "
+                         f"{sizes}; so the input has shape (N, C*{taps}, {expected}), got {tuple(input.shape)}")
 
     def images(x: Any) -> Any:
         return _fold(reshape_to(x, shape=(x.shape[0], x.shape[1] // taps, *window.kernel, *outputs)), window=window, inputs=sizes)

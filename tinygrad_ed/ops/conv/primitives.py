@@ -11,14 +11,16 @@ from ...autograd.op import op
 from ...backend.kernels import kernels
 from ..broadcast import expand_to, reshape_to
 
-conv_output = op("conv", lambda x, weight, bias=None, *, window, groups, outputs: kernels(x).conv_output(x, weight, bias, window, groups, outputs),
+conv_output = op("conv", lambda x, weight, bias=None, *, window, groups, outputs: (
+                     kernels(x).conv_output(x, weight, bias, window, groups, outputs)),
                  match=("x", "weight", "bias"),
                  x=lambda g, weight, x_shape, window, groups: conv_input(g, weight, window=window, groups=groups, inputs=x_shape[2:]),
                  weight=lambda g, x, window, groups: conv_weight(g, x, window=window, groups=groups),
                  bias=lambda g: _channel_sums(g),
                  doc="y[n, o, i] = bias[o] + Σ weight[o, c, k]·x[n, c, i·stride + k·dilation - padding].")
 
-conv_input = op("conv_transpose", lambda x, weight, bias=None, *, window, groups, inputs: kernels(x).conv_input(x, weight, bias, window, groups, inputs),
+conv_input = op("conv_transpose", lambda x, weight, bias=None, *, window, groups, inputs: (
+                    kernels(x).conv_input(x, weight, bias, window, groups, inputs)),
                 match=("x", "weight", "bias"),
                 x=lambda g, weight, x_shape, window, groups: conv_output(g, weight, window=window, groups=groups, outputs=x_shape[2:]),
                 weight=lambda g, x, window, groups: conv_weight(x, g, window=window, groups=groups),

@@ -7,8 +7,8 @@ from ...backend.kernels.window import Window
 from ...errors import DomainError, ShapeError
 from ...tensor import Tensor
 from ..spatial import Size, batched, integers
-from .primitives import conv_input
 from .convolution import check_weight
+from .primitives import conv_input
 
 __all__ = ["conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
 

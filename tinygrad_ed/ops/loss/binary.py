@@ -24,6 +24,15 @@ _logistic = elementwise("binary_cross_entropy_with_logits", "logistic_loss", lam
                         lambda g, x, scale: (-g * scale * x).astype(g.dtype, copy=False))
 
 
+def _focal_twin(x: Tensor, t: Tensor, alpha: float, gamma: float) -> Tensor:
+    p = sigmoid(x)
+    loss = (logaddexp(x, 0.0) - x * t) * focus(p + t - p * t * 2, gamma)
+    return loss * (t * (2 * alpha - 1) + (1 - alpha)) if alpha >= 0 else loss
+
+
+_focal = elementwise("sigmoid_focal_loss", "focal_logistic_loss", _focal_twin)
+
+
 def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean") -> Tensor:
     """The mean of -t·log x - (1 - t)·log(1 - x), from probabilities x.
 
@@ -168,12 +177,10 @@ def sigmoid_focal_loss(inputs: Tensor, targets: Tensor, alpha: float = 0.25, gam
     check_same_shape("sigmoid_focal_loss", inputs, targets)
     if alpha > 1 or not gamma >= 0:
         raise ValueError(f"sigmoid_focal_loss takes an alpha of at most 1 and a gamma of at least 0, got alpha={alpha} and gamma={gamma}")
-    p = sigmoid(inputs)
-    wrong = p + targets - p * targets * 2                                               # 1 - p_t
-    loss = apply(_logistic, inputs, targets, "none") * focus(wrong, gamma)
-    if alpha >= 0:
-        loss = loss * (targets * (2 * alpha - 1) + (1 - alpha))
-    return reduced(loss, reduction)
+    at = (float(alpha), float(gamma))
+    if targets.requires_grad:
+        return reduced(_focal_twin(inputs, targets, *at), reduction)
+    return apply(_focal, inputs, targets, reduction, at=at)
 
 
 def focus(wrong: Tensor, gamma: float) -> Tensor:

@@ -18,7 +18,7 @@ from .common import check_reduction, check_weight, reduced
 __all__ = ["cross_entropy", "focal_loss", "nll_loss"]
 
 
-# -- the primitives, of (N, C) and (N) ---------------------------------------------------------------------------------
+# -- the primitives, of (N, C, …) and (N, …) ---------------------------------------------------------------------------
 
 def _composed_nll(x: Tensor, target: Tensor, weight: Tensor | None, *, ignore_index: int, reduction: str, masked: bool) -> Tensor:
     kept = target != ignore_index
@@ -41,18 +41,20 @@ def _composed_cross_entropy(x: Tensor, target: Tensor, weight: Tensor | None, *,
     if smoothing == 0:
         return loss
     kept = target != ignore_index
-    smooth = where(kept, -(logp if weight is None else logp * weight).sum(1), 0.0)
+    terms = logp if weight is None else logp * weight.reshape(-1, *[1] * (x.ndim - 2))
+    smooth = where(kept, -terms.sum(1), 0.0)
     smooth = smooth.sum() / _count(kept, where(kept, target, 0).long(), weight) if reduction == "mean" else reduced(smooth, reduction)
     return loss * (1 - smoothing) + smooth * (smoothing / x.shape[1])
 
 
 _nll = op("nll_loss", lambda x, target, weight, *, ignore_index, reduction, masked:
-          kernels(x).nll_loss(x, target, weight, ignore_index, reduction, masked), aux=("t", "own"), composed=_composed_nll,
-          x=lambda g, t, own, x_shape: kernels(t).nll_loss_backward(g, t, own, x_shape, g.dtype))
+          kernels(x).nll_loss(x, target, weight, ignore_index, reduction, masked), aux=("places", "own"), composed=_composed_nll,
+          x=lambda g, places, own, x_shape: kernels(own).nll_loss_backward(g, places, own, x_shape, g.dtype))
 _cross_entropy = op("cross_entropy", lambda x, target, weight, *, ignore_index, smoothing, reduction, masked:
                     kernels(x).cross_entropy(x, target, weight, ignore_index, smoothing, reduction, masked),
-                    aux=("e", "total", "t", "own", "even"), composed=_composed_cross_entropy,
-                    x=lambda g, e, total, t, own, even, weight: kernels(e).cross_entropy_backward(g, e, total, t, own, even, weight, g.dtype))
+                    aux=("e", "total", "places", "own", "even"), composed=_composed_cross_entropy,
+                    x=lambda g, e, total, places, own, even, weight, x_shape:
+                    kernels(e).cross_entropy_backward(g, e, total, places, own, even, weight, x_shape, g.dtype))
 
 
 # -- the public functions ----------------------------------------------------------------------------------------------
@@ -92,10 +94,16 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, *
     _check("cross_entropy", input, weight, reduction)
     if target.dtype.kind == "f" and target.shape == input.shape:
         return _from_probabilities(input, target, weight, ignore_index, reduction, label_smoothing)
-    masked = _check_classes("cross_entropy", input, target, ignore_index)
-    rows, wanted = _as_rows(input, target)
-    loss = _cross_entropy(rows, wanted, weight, ignore_index=ignore_index, smoothing=label_smoothing, reduction=reduction, masked=masked)
-    return loss.reshape(target.shape) if reduction == "none" else loss
+    return _of_classes("cross_entropy", _cross_entropy, input, target, weight, ignore_index, reduction, smoothing=float(label_smoothing))
+
+
+def _of_classes(name: str, primitive: Any, input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str,
+                **options: Any) -> Tensor:
+    masked = _check_classes(name, input, target, ignore_index)
+    if input.ndim > 1:
+        return primitive(input, target, weight, ignore_index=ignore_index, reduction=reduction, masked=masked, **options)
+    loss = primitive(input.unsqueeze(0), target.unsqueeze(0), weight, ignore_index=ignore_index, reduction=reduction, masked=masked, **options)
+    return loss.reshape(())
 
 
 def _from_probabilities(input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str,
@@ -134,10 +142,7 @@ def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, *, ign
         tensor(2.5000)
     """
     _check("nll_loss", input, weight, reduction)
-    masked = _check_classes("nll_loss", input, target, ignore_index)
-    rows, wanted = _as_rows(input, target)
-    loss = _nll(rows, wanted, weight, ignore_index=ignore_index, reduction=reduction, masked=masked)
-    return loss.reshape(target.shape) if reduction == "none" else loss
+    return _of_classes("nll_loss", _nll, input, target, weight, ignore_index, reduction)
 
 
 def focal_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, *, gamma: float = 2.0, ignore_index: int = -100,
@@ -170,23 +175,15 @@ def focal_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, *, g
         raise ValueError(f"focal_loss takes a gamma of at least 0, got {gamma}")
     _check("focal_loss", input, weight, reduction)
     _check_classes("focal_loss", input, target, ignore_index)
-    rows, wanted = _as_rows(input, target)
-    kept = wanted != ignore_index
-    t = where(kept, wanted, 0).long()
-    loss = nll_loss(log_softmax(rows, 1), wanted, ignore_index=ignore_index, reduction="none")
+    kept = target != ignore_index
+    t = where(kept, target, 0).long()
+    loss = nll_loss(log_softmax(input, min(1, input.ndim - 1)), target, ignore_index=ignore_index, reduction="none")
     loss = loss * focus(-expm1(-loss), gamma)                            # 1 - p, exact also for p close to 1
     if weight is not None:
         loss = loss * weight[t]
     if reduction == "mean":
         return loss.sum() / _count(kept, t, weight)
-    return loss.sum() if reduction == "sum" else loss.reshape(target.shape)
-
-
-def _as_rows(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """(C) or (N, C, d1, …) as (N·d1·…, C), and the class numbers as (N·d1·…)."""
-    if input.ndim == 2:
-        return input, target
-    return (input.unsqueeze(0) if input.ndim == 1 else input.movedim(1, -1).reshape(-1, input.shape[1])), target.reshape(-1)
+    return reduced(loss, reduction)
 
 
 def _check(name: str, input: Tensor, weight: Tensor | None, reduction: str) -> None:

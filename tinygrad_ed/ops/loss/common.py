@@ -85,14 +85,14 @@ def equal_shapes(name: str, input: Tensor, target: Tensor, stacklevel: int = 4) 
     return broadcast_tensors(input, target)
 
 
-def elementwise(name: str, kernel: str, twin: Callable, target: Callable) -> Callable:
+def elementwise(name: str, kernel: str, twin: Callable, target: Callable | None = None) -> Callable:
     """Declare a loss of single elements.
 
     Args:
         name: the loss.
         kernel: the kernel that computes it, and its derivative by x along with it.
         twin: (x, t, *at) -> the losses, in plain operations.
-        target: the derivative by the target, a formula of g, x, t, slope, scale and at.
+        target: the derivative by the target, a formula of g, x, t, slope, scale and at; None if such targets do not come here.
 
     Returns:
         A primitive (x, t, scale, reduce, derive, at): scale times the losses, or if reduce their sum. `at` are further numbers.
@@ -104,7 +104,7 @@ def elementwise(name: str, kernel: str, twin: Callable, target: Callable) -> Cal
     def forward(x: Any, t: Any, *, scale: float, reduce: bool, derive: bool, at: tuple) -> Any:
         return getattr(kernels(x), kernel)(x, t, scale, reduce, derive, *at)
     return op(name, forward, aux=("slope",), promote=("x", "t"), composed=composed, x=lambda g, slope: (g * slope).astype(g.dtype, copy=False),
-              t=target)
+              **({} if target is None else {"t": target}))
 
 
 def mirrored(g: Any, slope: Any) -> Any:

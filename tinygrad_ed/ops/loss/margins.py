@@ -5,18 +5,51 @@ from typing import Any
 
 import numpy as np
 
+from ...autograd.op import op
 from ...backend import namespace
+from ...backend.kernels import kernels
 from ...errors import DTypeError, IndexRangeError, ShapeError
 from ...tensor import Tensor, wrap
 from ..elementwise import clamp, logaddexp, relu, sigmoid, square, where
 from ..index import gather
-from ..like import zeros_like
+from ..scan import cumprod
 from .common import apply, check_float, check_reduction, check_weight, elementwise, equal_shapes, reduced
 
 __all__ = ["hinge_embedding_loss", "margin_ranking_loss", "multi_margin_loss", "multilabel_margin_loss", "soft_margin_loss"]
 
 _soft_margin = elementwise("soft_margin_loss", "soft_margin_loss", lambda x, t: logaddexp(-x * t, 0.0),
                            lambda g, x, t, scale: (-g * scale * x * sigmoid(-x * t)).astype(g.dtype, copy=False))
+
+
+def _composed_multi_margin(x: Tensor, t: Tensor, weight: Tensor | None, *, p: int, margin: float, scale: float, reduce: bool) -> Tensor:
+    own = t.long().unsqueeze(1)
+    excess = where(_numbers(x) == own, 0.0, relu(x - gather(x, 1, own) + margin))
+    loss = (excess if p == 1 else square(excess)).mean(1) * scale
+    loss = loss if weight is None else loss * weight[t.long()]
+    return loss.sum() if reduce else loss
+
+
+def _composed_multilabel_margin(x: Tensor, t: Tensor, *, scale: float, reduce: bool) -> Tensor:
+    listed = cumprod((t >= 0).long(), 1) == 1                            # before the first -1
+    t = where(listed, t, 0).long()
+    right = ((t.unsqueeze(2) == _numbers(x)) & listed.unsqueeze(2)).any(1)
+    excess = relu(1 - gather(x, 1, t).unsqueeze(2) + x.unsqueeze(1))     # (N, place in the list, class)
+    loss = where(listed.unsqueeze(2) & ~right.unsqueeze(1), excess, 0.0).sum((1, 2)) * (scale / x.shape[1])
+    return loss.sum() if reduce else loss
+
+
+def _numbers(x: Tensor) -> Tensor:
+    return wrap(namespace(x._data).arange(x.shape[1]))
+
+
+_multi_margin = op("multi_margin_loss", lambda x, t, weight, *, p, margin, scale, reduce: kernels(x).multi_margin_loss(
+    x, t, weight, p, margin, scale, reduce), aux=("slope",), composed=_composed_multi_margin, x=lambda g, slope: _rows(g, slope))
+_multilabel_margin = op("multilabel_margin_loss", lambda x, t, *, scale, reduce: kernels(x).multilabel_margin_loss(x, t, scale, reduce),
+                        aux=("slope",), composed=_composed_multilabel_margin, x=lambda g, slope: _rows(g, slope))
+
+
+def _rows(g: Any, slope: Any) -> Any:
+    return ((g if g.ndim == 0 else g[:, None]) * slope).astype(g.dtype, copy=False)
 
 
 def soft_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
@@ -140,12 +173,10 @@ def multi_margin_loss(input: Tensor, target: Tensor, p: int = 1, margin: float =
     if input.ndim not in (1, 2) or input.shape[-1] == 0 or target.shape != input.shape[:-1]:
         raise ShapeError(f"multi_margin_loss takes an input (N, C) and targets (N), or (C) and (), got shapes {input.shape} and {target.shape}")
     check_weight("multi_margin_loss", weight, input, input.shape[-1])
-    own = _whole_numbers("multi_margin_loss", target, 0, input.shape[-1]).unsqueeze(-1)
-    excess = relu(input - gather(input, -1, own) + margin)
-    excess = where(_numbers(input) == own, 0.0, excess)
-    excess = excess if p == 1 else square(excess)
-    loss = excess.mean(-1)
-    return reduced(loss if weight is None else loss * weight[own.squeeze(-1)], reduction)
+    _check_classes("multi_margin_loss", target, 0, input.shape[-1])
+    x, t = (input, target) if input.ndim == 2 else (input.unsqueeze(0), target.unsqueeze(0))
+    loss = _multi_margin(x, t, weight, p=p, margin=float(margin), **_reduction(reduction, len(x)))
+    return loss if input.ndim == 2 else loss.reshape(())
 
 
 def multilabel_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
@@ -177,23 +208,18 @@ def multilabel_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "m
                          f"and {target.shape}")
     if input.numel() == 0:
         return reduced(input.sum(-1), reduction)
-    t = _whole_numbers("multilabel_margin_loss", target, -1, input.shape[-1])._data
-    xp = namespace(t)
-    listed = xp.cumprod(t >= 0, axis=-1).astype(bool)                    # before the first -1
-    longest = int(listed.sum(-1).max()) if xp is np else t.shape[-1]     # places in the lists; on a device to count them would wait
-    t, listed = xp.where(listed, t, 0)[..., :longest], listed[..., :longest]
-    right = (((t[..., None] == xp.arange(input.shape[-1])) & listed[..., None]).any(-2))
-    excess = relu(1 - gather(input, -1, wrap(t)).unsqueeze(-1) + input.unsqueeze(-2))               # (…, place in the list, class)
-    loss = where(wrap(listed[..., None] & ~right[..., None, :]), excess, 0.0).sum((-2, -1)) / input.shape[-1]
-    return reduced(loss, reduction)
+    _check_classes("multilabel_margin_loss", target, -1, input.shape[-1])
+    x, t = (input, target) if input.ndim == 2 else (input.unsqueeze(0), target.unsqueeze(0))
+    loss = _multilabel_margin(x, t, **_reduction(reduction, len(x)))
+    return loss if input.ndim == 2 else loss.reshape(())
 
 
-def _numbers(input: Tensor) -> Tensor:
-    return wrap(namespace(input._data).arange(input.shape[-1]))
+def _reduction(reduction: str, n: int) -> dict[str, Any]:
+    return {"scale": 1 / n if reduction == "mean" else 1.0, "reduce": reduction != "none"}
 
 
-def _whole_numbers(name: str, target: Tensor, low: int, classes: int) -> Tensor:
-    """Class numbers as int64.
+def _check_classes(name: str, target: Tensor, low: int, classes: int) -> None:
+    """Refuse targets that are no class numbers.
 
     Raises:
         DTypeError: no integers.
@@ -205,4 +231,3 @@ def _whole_numbers(name: str, target: Tensor, low: int, classes: int) -> Tensor:
     if isinstance(t, np.ndarray) and t.size and not (t.min() >= low and t.max() < classes):
         bad = t[(t < low) | (t >= classes)].flat[0]
         raise IndexRangeError(f"{name}: target {bad} is no class: there are {classes}, so targets are {low} to {classes - 1}")
-    return target.long()

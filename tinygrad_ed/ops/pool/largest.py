@@ -132,8 +132,8 @@ def max_pool3d(input: Tensor, kernel_size: Size, stride: Size | None = None, pad
 def _unpooled(name: str, n: int, input: Any, indices: Any, kernel_size: Size, stride: Size | None, padding: Size, output_size: Any) -> Any:
     check(name, input, n)
     if indices.dtype != "int64" or indices.shape != input.shape:
-        raise ShapeError(f"{name}: the indices are those of max_pool{n}d(..., return_indices=True), of int64 and the input's shape {input.shape}; got "
-                         f"{indices.dtype}{list(indices.shape)}")
+        raise ShapeError(f"{name}: the indices are those of max_pool{n}d(..., return_indices=True), of int64 and the input's shape "
+                         f"{tuple(input.shape)}; got {indices.dtype}{list(indices.shape)}")
     sizes = _unpooled_sizes(name, n, input, kernel_size, stride, padding, output_size)
     places = raw(indices)
     if namespace(places).__name__ == "numpy" and places.size and not 0 <= places.min() <= places.max() < prod(sizes):

@@ -1,8 +1,10 @@
 """Every fused kernel in the array module's own functions, a family per file: the reference, and what a reader reads."""
 from .activation import *
+from .attention import *
 from .conv import *
 from .distance import *
 from .dropout import *
+from .embedding import *
 from .loss import *
 from .norm import *
 from .pool import *

@@ -63,9 +63,9 @@ def attention(q: Any, k: Any, v: Any, mask: Any, keep: Any, causal: bool, scale:
     return y, exps, sums
 
 
-def attention_backward(dy: Any, q: Any, k: Any, v: Any, mask: Any, keep: Any, scale: float, keep_prob: float, y: Any, exps: Any, sums: Any,
+def attention_backward(dy: Any, q: Any, k: Any, v: Any, keep: Any, scale: float, keep_prob: float, y: Any, exps: Any, sums: Any,
                        needs: Sequence[bool]) -> tuple:
-    """The gradients of q, k, v and of a mask of numbers.
+    """The gradients of q, k, v and of a mask of numbers, as far as they are needed.
 
     With the weights p: dv = pᵀ dy, ds = p·(dy vᵀ - Σ dy·y), dq = ds k·scale, dk = dsᵀ q·scale. With dropout, p and dy vᵀ count where
     they are kept.

@@ -7,7 +7,6 @@ from typing import Any, Iterator
 
 import numpy as np
 
-from ... import namespace
 from ..window import Sizes, Window
 from .memory import Scratch, zeros
 

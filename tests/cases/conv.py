@@ -1,5 +1,6 @@
 """Cases of `ops/conv`: convolutions, their transposes, and the windows they are made of."""
 import itertools
+import warnings
 
 import numpy as np
 from registry import call, case
@@ -96,9 +97,19 @@ BAD_TRANSPOSED = {
 }
 
 
+def in_torch(n):
+    """PyTorch's convolution without its warning that an even kernel needs a padded copy."""
+    def quiet(*args, **kwargs):
+        import torch
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            return getattr(torch.nn.functional, f"conv{n}d")(*args, **kwargs)
+    return quiet
+
+
 def convolution(n):
     """Calls in n dimensions: with and without batch, groups, a bias."""
-    @case(f"nn.functional.conv{n}d", numpy=correlate, analytic=True, bad=BAD[n])
+    @case(f"nn.functional.conv{n}d", numpy=correlate, analytic=True, torch=in_torch(n), bad=BAD[n])
     def _(d):
         kernel, stride, padding, dilation, sizes = geometry(d, n)
         if d.integer(0, 4) == 0:

@@ -49,10 +49,11 @@ def no_ties(i, w, *args, mode="mean", **options):
     return [np.diff(np.sort(w, axis=0), axis=0)] if mode == "max" else []
 
 
-BAD = (call(np.array([4]), W, np.array([0])), call(I, W), call(I, W, np.array([1])), call(I, W, np.array([0, 3])),
-       call(I, W, np.array([0]), mode="min"), call(I[None], W, np.array([0])), call(I[None, None], W), call(I, W, np.array([0]), mode="mean", per_sample_weights=np.ones(2)),
-       call(I, W, np.array([0]), mode="sum", per_sample_weights=np.ones(3)), call(I, W, np.array([0]), mode="max", scale_grad_by_freq=True),
-       call(I, np.ones(3), np.array([0])))
+ONE_BAG = np.array([0])
+BAD = (call(np.array([4]), W, ONE_BAG), call(I, W), call(I, W, np.array([1])), call(I, W, np.array([0, 3])), call(I, W, ONE_BAG, mode="min"),
+       call(I[None], W, ONE_BAG), call(I[None, None], W), call(I, W, ONE_BAG, mode="mean", per_sample_weights=np.ones(2)),
+       call(I, W, ONE_BAG, mode="sum", per_sample_weights=np.ones(3)), call(I, W, ONE_BAG, mode="max", scale_grad_by_freq=True),
+       call(I, np.ones(3), ONE_BAG))
 
 
 @case("nn.functional.embedding_bag", numpy=bags, kinks=no_ties, bad=BAD)

@@ -120,14 +120,14 @@ def pooling(n):
         single = (lambda v: v[0] if n == 1 and isinstance(v, tuple) else v)
         return call(d.array(shape, 0.3, 2), d.pick([1.0, 2.0, 3.0, 1.5]), single(kernel), single(stride), d.bool())
 
-    wrong = tuple(call(np.ones((1, 1, *[3] * n)), size) for size in ((2,) * (n + 1), -1)) + (call(FLAT, 2), call(np.ones((1, 1, *[0] * n)), 1))
+    wrong = (call(np.ones((1, 1, *[3] * n)), (2,) * (n + 1)), call(np.ones((1, 1, *[3] * n)), -1), call(FLAT, 2))
 
     @case(f"nn.functional.adaptive_avg_pool{n}d", numpy=adaptive(n, np.mean), analytic=True, bad=wrong)
     def _(d):
         shape = image(d, n)
         return call(d.array(shape), sizes_for(d, shape, n))
 
-    @case(f"nn.functional.adaptive_max_pool{n}d", numpy=adaptive(n, np.max), bad=wrong)
+    @case(f"nn.functional.adaptive_max_pool{n}d", numpy=adaptive(n, np.max), bad=(*wrong, call(np.ones((1, 1, *[0] * n)), 1)))
     def _(d):
         shape = image(d, n)
         return call(distinct(d, shape), sizes_for(d, shape, n))
@@ -147,7 +147,7 @@ def pooling(n):
         kernel, stride = d.integer(1, 2), 2
         shape = image(d, n, 2)
         y, indices = getattr(tg.nn.functional, f"max_pool{n}d")(tg.tensor(distinct(d, shape)), kernel, stride, return_indices=True)
-        return call(y.numpy(), indices.numpy(), kernel, stride, 0, shape[-n:] if kernel == 1 or d.bool() else shape)
+        return call(y.numpy(), indices.numpy(), kernel, stride, 0, shape[-n:] if len(shape) < n + 2 or d.bool() else shape)
 
 
 def unpool_errors(n):
@@ -178,12 +178,14 @@ def fractional(n):
         import torch
         return getattr(torch.nn.functional, f"fractional_max_pool{n}d")(x, kernel_size, **sizes, _random_samples=samples.detach())
 
+    half = np.full((1, 1, n), 0.5)
+
     @case(f"nn.functional.fractional_max_pool{n}d", op=ours, torch=theirs,
-          bad=tuple(call(ones, 2, np.full((1, 1, n), 0.5), output_size=m) for m in (4, 0)))
+          bad=(call(ones, 2, half, output_size=4), call(ones, 2, half), call(ones, 5, half, output_size=1), call(ones[0, 0], 2, half, output_size=1)))
     def _(d):
-        shape = (d.integer(1, 2), d.integer(1, 2), *[d.integer(3, 5) for _ in range(n)])
+        shape = (d.integer(1, 2), d.integer(1, 2), *[d.integer(4, 5) for _ in range(n)])
         kernel = tuple(d.integer(1, 2) for _ in range(n))
-        sizes = {"output_size": tuple(d.integer(1, m - k + 1) for m, k in zip(shape[2:], kernel))} if d.bool() else {"output_ratio": 0.5}
+        sizes = {"output_size": tuple(d.integer(1, m - k + 3 - n) for m, k in zip(shape[2:], kernel))} if d.bool() else {"output_ratio": (0.5,) * n}
         return call(distinct(d, shape), kernel, np.round(d.array((*shape[:2], n), 0.05, 0.9), 2), **sizes, return_indices=d.bool())
 
 

@@ -62,8 +62,15 @@ def op(name: str, forward: Callable, *, promote: Sequence[str] = (), to_float: b
     function.__kwdefaults__ = {}
     function.__qualname__, function.__module__ = name, sys._getframe(1).f_globals["__name__"]
     function.__doc__ = doc or f"The primitive `{name}`."
+    function.__signature__ = _signature(forward)      # type: ignore[attr-defined]
     scope["call"] = function
     return function
+
+
+def _signature(forward: Callable) -> inspect.Signature:
+    """What users write: the forward's parameters but for `xp`, under their public names."""
+    parameters = [q for q in inspect.signature(forward).parameters.values() if q.name != "xp"]
+    return inspect.Signature([q.replace(name=PUBLIC_NAMES.get(q.name, q.name)) for q in parameters])
 
 
 def _first_call(*args: Any, **kwargs: Any) -> Any:
@@ -107,7 +114,7 @@ class _Plan:
         self.variadic = any(q.kind is q.VAR_POSITIONAL for q in parameters)
         self.arrays = [q.name for q in parameters if q.kind in (q.POSITIONAL_OR_KEYWORD, q.VAR_POSITIONAL)]
         self.options = [q.name for q in parameters if q.kind is q.KEYWORD_ONLY]
-        self.parameters = [q.replace(name=PUBLIC_NAMES.get(q.name, q.name)) for q in parameters]
+        self.parameters = list(_signature(forward).parameters.values())
         self.promote, self.match, self.to_float, self.broadcast = list(promote), list(match), to_float, broadcast
         self.view, self.outputs, self.aux, self.composed = view, outputs, list(aux), composed
         self.needs = {a: list(inspect.signature(f).parameters)[1:] for a, f in formulas.items()}

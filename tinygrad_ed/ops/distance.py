@@ -12,7 +12,7 @@ from ..errors import DTypeError, ShapeError
 from ..tensor import Tensor
 from .arguments import require_float
 from .broadcast import expand_to, reshape_to, sum_over
-from .elementwise import clamp, sqrt, where
+from .elementwise import clamp, where
 from .index import index_select
 from .matmul import matmul
 from .matmul.core import mT

@@ -44,7 +44,7 @@ def coin(p: float) -> _Coin:
     """
     for bits in (8, 16, 32):
         limit = round((1 - p) * 2 ** bits)
-        if abs(limit / 2 ** bits - (1 - p)) <= 1e-3 * min(p, 1 - p):
+        if 0 < limit < 2 ** bits and abs(limit / 2 ** bits - (1 - p)) <= 1e-3 * min(p, 1 - p):
             break
     return _Coin(min(max(limit, 1), 2 ** bits - 1), bits)
 

@@ -9,6 +9,7 @@ from ...autograd.op import op
 from ...backend.kernels import kernels
 from ...tensor import Tensor
 from ..arguments import require_float
+from ..convert import clone
 
 keep = op("keep", lambda x, condition: kernels(x).select(condition, x), x=lambda g, condition: keep(g, condition),
           doc="x where the condition, of its shape, holds, and 0 elsewhere, also in the place of NaN and infinities.")
@@ -22,13 +23,15 @@ def is_differentiated(*tensors: Any) -> bool:
 
 
 def applied(name: str, primitive: Any, input: Tensor, inplace: bool, **options: Any) -> Tensor:
-    """The result of a primitive for a floating point input, written into the input if asked.
+    """The result of a primitive for a floating point input, written into the input if asked; the derivative then needs a copy of that.
 
     Raises:
         DTypeError: integers or booleans.
         InPlaceError: a leaf that requires grad, inplace.
     """
     require_float(input, name)
+    if inplace and is_differentiated(input):
+        return written(name, input, primitive(clone(input), **options), inplace)
     return written(name, input, primitive(input, **options), inplace)
 
 

@@ -165,12 +165,14 @@ class LinearLR(FactorLR):
     """
 
     def __init__(self, optimizer: Optimizer, start_factor: float = 1 / 3, end_factor: float = 1.0, total_iters: int = 5, last_epoch: int = -1):
-        self.start_factor, self.end_factor = real("start_factor", positive("start_factor", start_factor), 0, 1), real("end_factor", end_factor, 0, 1)
-        self.total_iters = count("total_iters", total_iters)
+        self.start_factor = real("start_factor", positive("start_factor", start_factor), 0, 1)
+        self.end_factor, self.total_iters = real("end_factor", end_factor, 0, 1), count("total_iters", total_iters)
         super().__init__(optimizer, last_epoch)
 
     def _factor(self, epoch: int) -> float:
-        return self.start_factor + (self.end_factor - self.start_factor) * min(epoch, self.total_iters) / self.total_iters
+        if epoch >= self.total_iters:
+            return self.end_factor
+        return self.start_factor + (self.end_factor - self.start_factor) * epoch / self.total_iters
 
 
 class ExponentialLR(FactorLR):
@@ -352,8 +354,8 @@ class StaircaseLR(FactorLR):
     """
 
     def __init__(self, optimizer: Optimizer, table: Mapping[int, float] | Iterable[tuple[int, float]], last_epoch: int = -1):
-        pairs = sorted((table if isinstance(table, Mapping) else dict(table)).items())
-        self.table = {count("an epoch of the table", epoch, 0): real("a factor of the table", factor) for epoch, factor in pairs}
+        self.table = dict(sorted((count("an epoch of the table", epoch, 0), real("a factor of the table", factor))
+                                 for epoch, factor in dict(table).items()))
         if not self.table:
             raise ValueError("the table is {epoch: factor}, got an empty one")
         super().__init__(optimizer, last_epoch)

@@ -115,6 +115,16 @@ def test_float16_is_summed_in_float32():
     assert wide.dtype == tg.float16 and wide[0, 0, 0, 0].item() == 3000.0
 
 
+@pytest.mark.parametrize("shape, weight", [((0, 2, 5, 5), (3, 2, 3, 3)), ((2, 0, 5, 5), (3, 0, 3, 3)), ((2, 2, 5, 5), (0, 2, 3, 3)), ((2, 2, 99, 9), (0, 2, 1, 1))])
+def test_nothing_of_something(shape, weight):
+    x, w = tg.ones(*shape, requires_grad=True), tg.ones(*weight, requires_grad=True)
+    y = F.conv2d(x, w)
+    assert y.shape == (shape[0], weight[0], shape[2] - weight[2] + 1, shape[3] - weight[3] + 1) and not y.detach().any()
+    dx, dw = tg.autograd.grad(y, [x, w], tg.ones_like(y), create_graph=True)
+    assert dx.shape == shape and dw.shape == weight and not dx.detach().any() and not dw.detach().any()
+    assert [d.shape for d in tg.autograd.grad(dx.sum() + dw.sum(), [x, w])] == [shape, weight]
+
+
 def test_no_images_and_no_windows():
     x, w = tg.ones(0, 2, 5, 5, requires_grad=True), tg.ones(3, 2, 3, 3, requires_grad=True)
     y = F.conv2d(x, w, tg.ones(3))

@@ -7,6 +7,7 @@ import pytest
 import tinygrad_ed as tg
 import tinygrad_ed.nn.functional as F
 from tinygrad_ed import nn
+from tinygrad_ed.backend.kernels import plain
 from tinygrad_ed.errors import DomainError, DTypeError, InPlaceError, ShapeError
 from tinygrad_ed.ops.dropout import coin
 
@@ -31,6 +32,14 @@ def test_a_coin_meets_its_probability(p):
 
 def test_coins_take_few_bits():
     assert [coin(p).bits for p in (0.5, 0.25, 0.75, 0.1, 0.3, 0.9, 0.001)] == [8, 8, 8, 16, 16, 16, 32]
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_the_mask_has_exactly_that_probability(bits):
+    """Of all numbers that the bits can form, as many stay as the limit says."""
+    words = np.arange(2 ** bits, dtype=f"uint{bits}").view("uint64")
+    for limit in (1, 77, 2 ** bits - 1):
+        assert plain.dropout_mask(words, (2 ** bits,), limit, bits).sum() == limit
 
 
 @pytest.mark.parametrize("p", [0.5, 0.1, 0.3, 0.9, 0.001])

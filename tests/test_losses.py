@@ -54,7 +54,8 @@ def test_huge_logits_give_finite_losses_and_gradients(name, dtype):
         grad, = tg.autograd.grad(loss, x, retain_graph=True)
         again, = tg.autograd.grad(loss, x, create_graph=True)
         assert np.isfinite(loss.item()) and loss.item() >= 0 and np.isfinite(grad.numpy()).all()
-        np.testing.assert_allclose(again.detach().numpy(), grad.numpy(), rtol=1e-4, atol=1e-6)
+        rounding = 1e-3 if "ctc" in name and dtype == "float32" else 1e-6        # logarithms of 2e4 have few digits behind the point
+        np.testing.assert_allclose(again.detach().numpy(), grad.numpy(), rtol=rounding, atol=rounding)
 
 
 def test_losses_of_logits_are_those_of_probabilities():
@@ -82,7 +83,8 @@ def test_the_gradient_of_cross_entropy_is_softmax_minus_target_to_rounding(shape
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5), (4, 1), (7, 32), (7, 33), (3, 70), (2, 3, 4), (1, 40, 2), (2, 2, 0), (0, 3), (3, 3)])
 @pytest.mark.parametrize("loss", [F.cross_entropy, F.nll_loss])
-@pytest.mark.parametrize("options", [{}, {"weight": True}, {"ignore_index": 0}, {"weight": True, "ignore_index": 0}, {"label_smoothing": 0.2},
+@pytest.mark.parametrize("options", [{}, {"weight": True}, {"ignore_index": 0}, {"weight": True, "ignore_index": 0},
+                                     {"label_smoothing": 0.2},
                                      {"label_smoothing": 0.2, "weight": True, "ignore_index": 0}], ids=str)
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 def test_losses_of_classes_equal_their_twins(shape, loss, options, reduction):
@@ -134,7 +136,8 @@ def test_half_precision_sums_do_not_overflow():
 
 def test_every_reduction_is_named():
     x, t = tg.rand(2, 3), tg.rand(2, 3)
-    for loss in (F.mse_loss, F.l1_loss, F.huber_loss, F.smooth_l1_loss, F.binary_cross_entropy, F.binary_cross_entropy_with_logits, F.kl_div,
+    for loss in (F.mse_loss, F.l1_loss, F.huber_loss, F.smooth_l1_loss, F.binary_cross_entropy, F.binary_cross_entropy_with_logits,
+                 F.kl_div,
                  F.poisson_nll_loss, F.soft_margin_loss, F.hinge_embedding_loss, F.multilabel_soft_margin_loss, F.sigmoid_focal_loss):
         with pytest.raises(ValueError, match="reduction"):
             loss(x, t, reduction="average")
@@ -158,7 +161,8 @@ def test_weights_broadcast_and_count_in_the_mean_as_elements():
         F.binary_cross_entropy(tensor(x), tensor(t), tensor(w[:3]))
     logits, q = tensor(np.log(x / (1 - x))), tensor([1, 2, 3, 4])
     expected = (w * (-q.numpy() * t * np.log(x) - (1 - t) * np.log(1 - x))).sum()
-    np.testing.assert_allclose(F.binary_cross_entropy_with_logits(logits, tensor(t), tensor(w), reduction="sum", pos_weight=q).item(), expected)
+    np.testing.assert_allclose(F.binary_cross_entropy_with_logits(logits, tensor(t), tensor(w), reduction="sum", pos_weight=q).item(),
+                               expected)
 
 
 def test_focal_losses_without_focus_are_cross_entropies():
@@ -168,9 +172,11 @@ def test_focal_losses_without_focus_are_cross_entropies():
             a, b = (loss(x, t, weight, reduction=reduction, **k) for loss, k in ((F.focal_loss, {"gamma": 0}), (F.cross_entropy, {})))
             np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-12)
     bits = tensor(RNG.integers(0, 2, (6, 4)))
-    np.testing.assert_allclose(F.sigmoid_focal_loss(x, bits, -1, 0).numpy(), F.binary_cross_entropy_with_logits(x, bits, reduction="none").numpy())
+    np.testing.assert_allclose(F.sigmoid_focal_loss(x, bits, -1, 0).numpy(),
+                               F.binary_cross_entropy_with_logits(x, bits, reduction="none").numpy())
     two = tg.stack([tg.zeros_like(x), x], 1)
-    np.testing.assert_allclose(F.sigmoid_focal_loss(x, bits, -1, 2).numpy(), F.focal_loss(two, bits.long(), gamma=2, reduction="none").numpy(), rtol=1e-9)
+    np.testing.assert_allclose(F.sigmoid_focal_loss(x, bits, -1, 2).numpy(),
+                               F.focal_loss(two, bits.long(), gamma=2, reduction="none").numpy(), rtol=1e-9)
 
 
 def test_targets_have_gradients_too():
@@ -240,7 +246,8 @@ def test_hinges_at_their_kinks():
 
 
 def test_cosine_embedding_loss_of_the_zero_vector_is_finite():
-    loss, grad = value_and_gradient(F.cosine_embedding_loss, [[0, 0], [1, 0]], tensor([[1, 0], [1, 0]]), tg.tensor([1, 1]), reduction="none")
+    loss, grad = value_and_gradient(F.cosine_embedding_loss, [[0, 0], [1, 0]], tensor([[1, 0], [1, 0]]), tg.tensor([1, 1]),
+                                    reduction="none")
     np.testing.assert_allclose(loss, [1, 0], atol=1e-9)
     assert np.isfinite(grad).all()
 
@@ -269,7 +276,8 @@ def test_multilabel_margin_of_many_classes_needs_no_table_of_all_pairs():
 
 def ctc_inputs(steps, samples, classes, count, dtype="float64", seed=1):
     rng = np.random.default_rng(seed)
-    return tensor(rng.normal(size=(steps, samples, classes)), dtype, requires_grad=True), tg.tensor(rng.integers(1, classes, (samples, count)))
+    return tensor(rng.normal(size=(steps, samples, classes)), dtype,
+                  requires_grad=True), tg.tensor(rng.integers(1, classes, (samples, count)))
 
 
 def test_ctc_posteriors_sum_to_1_in_every_step_and_vanish_after_the_end():
@@ -292,7 +300,7 @@ def test_ctc_of_long_sequences_in_float32():
         loss.sum().backward()
         losses.append((loss.detach().numpy(), x.grad.numpy()))
     np.testing.assert_allclose(losses[1][0], losses[0][0], rtol=1e-5)
-    np.testing.assert_allclose(losses[1][1], losses[0][1], atol=2e-3)
+    np.testing.assert_allclose(losses[1][1], losses[0][1], rtol=1e-3, atol=1e-4)
 
 
 def test_ctc_of_what_is_impossible():
@@ -315,7 +323,8 @@ def test_ctc_of_what_is_impossible():
 def test_ctc_without_steps_or_labels():
     lp = tg.log_softmax(tg.zeros(3, 2, 4), -1)
     assert F.ctc_loss(lp, tg.tensor([[1], [1]]), [0, 0], [0, 1], reduction="none").tolist() == [0, INF]
-    assert F.ctc_loss(lp, tg.zeros(0, dtype=tg.int64), [3, 1], [0, 0], reduction="none").tolist() == pytest.approx([3 * math.log(4), math.log(4)])
+    assert F.ctc_loss(lp, tg.zeros(0, dtype=tg.int64), [3, 1], [0, 0],
+                      reduction="none").tolist() == pytest.approx([3 * math.log(4), math.log(4)])
 
 
 def test_ctc_takes_targets_in_every_form():
@@ -323,7 +332,8 @@ def test_ctc_takes_targets_in_every_form():
     lp, counts = tg.log_softmax(x, -1).detach(), [3, 1, 2]
     expected = F.ctc_loss(lp, targets, [8, 8, 7], counts, reduction="none").numpy()
     flat = tg.cat([row[:n] for row, n in zip(targets, counts)])
-    for t, times, c in [(flat, (8, 8, 7), counts), (targets.int(), tg.tensor([8, 8, 7]), tg.tensor(counts)), (targets.tolist(), [8, 8, 7], counts)]:
+    for t, times, c in [(flat, (8, 8, 7), counts), (targets.int(), tg.tensor([8, 8, 7]), tg.tensor(counts)),
+                        (targets.tolist(), [8, 8, 7], counts)]:
         np.testing.assert_array_equal(F.ctc_loss(lp, t, times, c, reduction="none").numpy(), expected)
     alone = F.ctc_loss(lp[:, 1], targets[1], 8, 1, reduction="none")
     assert alone.shape == () and alone.item() == pytest.approx(expected[1])
@@ -333,8 +343,10 @@ def test_ctc_refuses():
     lp = tg.log_softmax(tg.zeros(5, 2, 4), -1)
     good = (tg.tensor([[1, 2], [3, 1]]), [5, 5], [2, 2])
     F.ctc_loss(lp, *good)
-    for args, error in [((tg.tensor([[1, 4], [3, 1]]), [5, 5], [2, 2]), IndexRangeError), ((tg.tensor([[1, 0], [3, 1]]), [5, 5], [2, 2]), IndexRangeError),
-                        ((good[0], [6, 5], [2, 2]), ShapeError), ((good[0], [5], [2, 2]), ShapeError), ((good[0], [5, 5], [2, 3]), ShapeError),
+    for args, error in [((tg.tensor([[1, 4], [3, 1]]), [5, 5], [2, 2]), IndexRangeError),
+                        ((tg.tensor([[1, 0], [3, 1]]), [5, 5], [2, 2]), IndexRangeError),
+                        ((good[0], [6, 5], [2, 2]), ShapeError), ((good[0], [5], [2, 2]), ShapeError),
+                        ((good[0], [5, 5], [2, 3]), ShapeError),
                         ((good[0], [5, 5], [-1, 2]), ShapeError), ((tg.tensor([1, 2, 3]), [5, 5], [2, 2]), ShapeError),
                         ((good[0].float(), [5, 5], [2, 2]), DTypeError), ((tg.tensor([[1, 2]]), [5, 5], [2, 2]), ShapeError)]:
         with pytest.raises(error, match="ctc_loss"):
@@ -348,7 +360,8 @@ def test_ctc_refuses():
 
 # -- shapes and dtypes that do not fit ---------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("loss", [F.mse_loss, F.l1_loss, F.huber_loss, F.smooth_l1_loss, F.poisson_nll_loss, F.soft_margin_loss, F.hinge_embedding_loss,
+@pytest.mark.parametrize("loss", [F.mse_loss, F.l1_loss, F.huber_loss, F.smooth_l1_loss, F.poisson_nll_loss, F.soft_margin_loss,
+                                  F.hinge_embedding_loss,
                                   lambda x, t: F.kl_div(x, t, reduction="sum"), lambda x, t: F.gaussian_nll_loss(x, t, 1.0),
                                   nn.HuberLoss(), nn.SmoothL1Loss(beta=0.5), nn.PoissonNLLLoss(), nn.KLDivLoss(reduction="batchmean")])
 def test_broadcasting_warns_with_both_shapes_and_the_fix(loss):
@@ -361,11 +374,12 @@ def test_broadcasting_warns_with_both_shapes_and_the_fix(loss):
         loss(tg.ones(8), tg.ones(8))
 
 
-@pytest.mark.parametrize("loss", [F.binary_cross_entropy, F.binary_cross_entropy_with_logits, F.multilabel_soft_margin_loss, F.sigmoid_focal_loss])
+@pytest.mark.parametrize("loss", [F.binary_cross_entropy, F.binary_cross_entropy_with_logits, F.multilabel_soft_margin_loss,
+                                  F.sigmoid_focal_loss])
 def test_what_pytorch_refuses_to_broadcast_is_refused(loss):
     with pytest.raises(ShapeError, match=r"\(8, 1\).*\(8,\).*reshape"):
         loss(tg.ones(8, 1), tg.ones(8))
-    with pytest.raises(DTypeError, match="target.float"):
+    with pytest.raises(DTypeError, match=r"targets?.float\(\)"):
         loss(tg.ones(2, 2), tg.ones(2, 2, dtype=tg.int64))
 
 
@@ -408,7 +422,8 @@ def test_cdist_far_from_the_origin_keeps_its_digits():
     exact = np.sqrt(((x[:, None].astype("float64") - x[None]) ** 2).sum(-1))
     found = tg.cdist(tg.tensor(x), tg.tensor(x)).numpy()
     np.testing.assert_allclose(found, exact, atol=5e-3)
-    np.testing.assert_allclose(tg.cdist(tg.tensor(x), tg.tensor(x), compute_mode="donot_use_mm_for_euclid_dist").numpy(), exact, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(tg.cdist(tg.tensor(x), tg.tensor(x), compute_mode="donot_use_mm_for_euclid_dist").numpy(), exact, rtol=1e-6,
+                               atol=1e-6)
 
 
 def test_cdist_of_batches_and_of_nothing():
@@ -423,12 +438,16 @@ def test_cdist_of_batches_and_of_nothing():
 
 def test_distances_refuse():
     x = tg.ones(3, 2)
-    for act, error in [(lambda: tg.cdist(x[0], x), ShapeError), (lambda: tg.cdist(x, tg.ones(3, 3)), ShapeError), (lambda: tg.cdist(x, x, -1), ValueError),
+    for act, error in [(lambda: tg.cdist(x[0], x), ShapeError), (lambda: tg.cdist(x, tg.ones(3, 3)), ShapeError),
+                       (lambda: tg.cdist(x, x, -1), ValueError),
                        (lambda: tg.cdist(x, x, compute_mode="fast"), ValueError), (lambda: tg.cdist(x, x.double()), DTypeError),
-                       (lambda: tg.cdist(x.int(), x.int()), DTypeError), (lambda: F.pdist(x[0]), ShapeError), (lambda: F.pdist(x, -1), ValueError),
-                       (lambda: tg.cdist(tg.ones(2, 3, 2), tg.ones(3, 3, 2)), ShapeError), (lambda: F.cosine_similarity(x.int(), x.int()), DTypeError),
+                       (lambda: tg.cdist(x.int(), x.int()), DTypeError), (lambda: F.pdist(x[0]), ShapeError),
+                       (lambda: F.pdist(x, -1), ValueError),
+                       (lambda: tg.cdist(tg.ones(2, 3, 2), tg.ones(3, 3, 2)), ShapeError),
+                       (lambda: F.cosine_similarity(x.int(), x.int()), DTypeError),
                        (lambda: F.cosine_similarity(x, x, dim=2), DimError), (lambda: F.pairwise_distance(x, tg.ones(4, 2)), ShapeError),
-                       (lambda: F.bilinear(x, x, tg.ones(1, 2, 3)), ShapeError), (lambda: F.bilinear(x, x[:2], tg.ones(1, 2, 2)), ShapeError),
+                       (lambda: F.bilinear(x, x, tg.ones(1, 2, 3)), ShapeError),
+                       (lambda: F.bilinear(x, x[:2], tg.ones(1, 2, 2)), ShapeError),
                        (lambda: F.bilinear(x, x.double(), tg.ones(1, 2, 2)), DTypeError), (lambda: nn.Bilinear(0, 2, 2), ValueError)]:
         with pytest.raises(error):
             act()

@@ -56,11 +56,13 @@ CASES = {
     "CosineAnnealingLR": (lambda o: l.CosineAnnealingLR(o, 40, 0.1), lambda t: 0.1 + 0.9 * (1 + math.cos(math.pi * t / 40)) / 2),
     "InverseTimeLR": (lambda o: l.InverseTimeLR(o, 0.5), lambda t: 1 / (1 + 0.5 * t)),
     "InverseSqrtLR": (lambda o: l.InverseSqrtLR(o, 0.8), lambda t: 0.8 / math.sqrt(t + 1)),
-    "StaircaseLR": (lambda o: l.StaircaseLR(o, [(60, 0.0), (5, 0.5), (80, 2.0)]), lambda t: 1.0 if t < 5 else 0.5 if t < 60 else 0.0 if t < 80 else 2.0),
+    "StaircaseLR": (lambda o: l.StaircaseLR(o, [(60, 0.0), (5, 0.5), (80, 2.0)]),
+                    lambda t: 1.0 if t < 5 else 0.5 if t < 60 else 0.0 if t < 80 else 2.0),
     "LambdaLR": (lambda o: l.LambdaLR(o, halves), halves),
     "MultiplicativeLR": (lambda o: l.MultiplicativeLR(o, lambda t: t / (t + 1)), lambda t: 1 / (t + 1)),
     "CosineAnnealingWarmRestarts": (lambda o: l.CosineAnnealingWarmRestarts(o, 10, 3),
-                                    lambda t: (1 + math.cos(math.pi * (t / 10 if t < 10 else (t - 10) / 30 if t < 40 else (t - 40) / 90))) / 2),
+                                    lambda t: (1 + math.cos(math.pi * (t / 10 if t < 10 else (t - 10) / 30 if t < 40
+                                                                       else (t - 40) / 90))) / 2),
     "CyclicLR": (lambda o: l.CyclicLR(o, 0.1, 0.5, 4, 6), lambda t: 0.1 + 0.4 * (t % 10 / 4 if t % 10 <= 4 else (10 - t % 10) / 6)),
     "OneCycleLR": (lambda o: l.OneCycleLR(o, 1.0, 101, pct_start=0.5, anneal_strategy="linear", div_factor=4.0),
                    lambda t: 0.25 + 0.75 * t / 49.5 if t <= 49.5 else 1 + (0.25e-4 - 1) * (t - 49.5) / 50.5),
@@ -72,7 +74,8 @@ CASES = {
                      lambda t: 0.5 + 0.1 * t if t < 5 else 0.9 ** (t - 5)),
     "SequentialLR-nested": (lambda o: l.SequentialLR(o, [l.SequentialLR(o, [l.ExponentialLR(o, 0.5), l.ExponentialLR(o, 0.9)], [3]),
                                                          l.SequentialLR(o, [l.InverseTimeLR(o), l.InverseSqrtLR(o)], [10])], [20]),
-                            lambda t: 0.5 ** t if t < 3 else 0.9 ** (t - 3) if t < 20 else 1 / (t - 19) if t < 30 else 1 / math.sqrt(t - 29)),
+                            lambda t: (0.5 ** t if t < 3 else 0.9 ** (t - 3) if t < 20 else 1 / (t - 19) if t < 30
+                                       else 1 / math.sqrt(t - 29))),
     "SequentialLR-of-chains": (lambda o: l.SequentialLR(o, [l.ChainedScheduler([l.ExponentialLR(o, 0.9), l.StepLR(o, 3, 0.5)]),
                                                             l.ChainedScheduler([l.InverseTimeLR(o)])], [6]),
                                lambda t: 0.9 ** t * 0.5 ** (t // 3) if t < 6 else 1 / (t - 5)),
@@ -218,27 +221,28 @@ def test_warnings():
 # -- errors ------------------------------------------------------------------------------------------------------------
 
 def bad():
-    o = sgd
     return [lambda o: l.StepLR(o, 0), lambda o: l.StepLR(o, 2.5), lambda o: l.StepLR(o, 3, -0.1), lambda o: l.StepLR(o, 3, math.nan),
             lambda o: l.StepLR(o, 3, last_epoch=-2), lambda o: l.MultiStepLR(o, [-1]), lambda o: l.MultiStepLR(o, [1.5]),
-            lambda o: l.ConstantLR(o, 1.1), lambda o: l.ConstantLR(o, total_iters=0), lambda o: l.LinearLR(o, 0), lambda o: l.LinearLR(o, 1, 2),
-            lambda o: l.LinearLR(o, total_iters=0), lambda o: l.ExponentialLR(o, "fast"), lambda o: l.ExponentialLR(o, math.inf),
-            lambda o: l.PolynomialLR(o, 0), lambda o: l.PolynomialLR(o, 3, -1), lambda o: l.CosineAnnealingLR(o, 0),
-            lambda o: l.CosineAnnealingLR(o, 3, -1), lambda o: l.CosineAnnealingWarmRestarts(o, 0), lambda o: l.CosineAnnealingWarmRestarts(o, 1, 0),
-            lambda o: l.LambdaLR(o, [halves] * 3), lambda o: l.LambdaLR(o, 3), lambda o: l.MultiplicativeLR(o, None),
-            lambda o: l.CyclicLR(o, -1, 1), lambda o: l.CyclicLR(o, 1, [1, 2, 3]), lambda o: l.CyclicLR(o, 1, 2, 0), lambda o: l.CyclicLR(o, 1, 2, 3, -1),
-            lambda o: l.CyclicLR(o, 1, 2, mode="square"), lambda o: l.CyclicLR(o, 1, 2, scale_fn=halves, scale_mode="x"),
-            lambda o: l.CyclicLR(o, 1, 2, max_momentum=1.0), lambda o: l.CyclicLR(o, 1, 2, base_momentum=[1, 2, 3]),
-            lambda o: l.OneCycleLR(o, 1), lambda o: l.OneCycleLR(o, 1, 0), lambda o: l.OneCycleLR(o, 1, epochs=3), lambda o: l.OneCycleLR(o, -1, 9),
-            lambda o: l.OneCycleLR(o, 1, 9, pct_start=1.1), lambda o: l.OneCycleLR(o, 1, 9, pct_start=0.6, three_phase=True),
-            lambda o: l.OneCycleLR(o, 1, 9, anneal_strategy="x"), lambda o: l.OneCycleLR(o, 1, 9, div_factor=0),
-            lambda o: l.OneCycleLR(o, 1, 9, max_momentum=[0.1]), lambda o: l.ReduceLROnPlateau(o, factor=1.0),
-            lambda o: l.ReduceLROnPlateau(o, patience=-1), lambda o: l.ReduceLROnPlateau(o, "best"), lambda o: l.ReduceLROnPlateau(o, min_lr=[1]),
-            lambda o: l.InverseTimeLR(o, -1), lambda o: l.InverseSqrtLR(o, 0), lambda o: l.StaircaseLR(o, {}), lambda o: l.StaircaseLR(o, {1.5: 1}),
-            lambda o: l.StaircaseLR(o, {1: -1}), lambda o: l.WarmupLR(o, 0), lambda o: l.WarmupLR(o, 3, start_factor=2), lambda o: l.WarmupLR(o, 3, 4),
-            lambda o: l.SequentialLR(o, [], []), lambda o: l.ChainedScheduler([]), lambda o: l.SequentialLR(o, [3], []),
-            lambda o: optim.swa_utils.SWALR(o, -1), lambda o: optim.swa_utils.SWALR(o, [1]), lambda o: optim.swa_utils.SWALR(o, 1, -1),
-            lambda o: optim.swa_utils.SWALR(o, 1, 1, "x"), lambda o: l.StepLR(o, 3, last_epoch=0), lambda o: l.CyclicLR(o, 1, 2, last_epoch=0)]
+            lambda o: l.ConstantLR(o, 1.1), lambda o: l.ConstantLR(o, total_iters=0), lambda o: l.LinearLR(o, 0),
+            lambda o: l.LinearLR(o, 1, 2), lambda o: l.LinearLR(o, total_iters=0), lambda o: l.ExponentialLR(o, "fast"),
+            lambda o: l.ExponentialLR(o, math.inf), lambda o: l.PolynomialLR(o, 0), lambda o: l.PolynomialLR(o, 3, -1),
+            lambda o: l.CosineAnnealingLR(o, 0), lambda o: l.CosineAnnealingLR(o, 3, -1), lambda o: l.CosineAnnealingWarmRestarts(o, 0),
+            lambda o: l.CosineAnnealingWarmRestarts(o, 1, 0), lambda o: l.LambdaLR(o, [halves] * 3), lambda o: l.LambdaLR(o, 3),
+            lambda o: l.MultiplicativeLR(o, None), lambda o: l.CyclicLR(o, -1, 1), lambda o: l.CyclicLR(o, 1, [1, 2, 3]),
+            lambda o: l.CyclicLR(o, 1, 2, 0), lambda o: l.CyclicLR(o, 1, 2, 3, -1), lambda o: l.CyclicLR(o, 1, 2, mode="square"),
+            lambda o: l.CyclicLR(o, 1, 2, scale_fn=halves, scale_mode="x"), lambda o: l.CyclicLR(o, 1, 2, max_momentum=1.0),
+            lambda o: l.CyclicLR(o, 1, 2, base_momentum=[1, 2, 3]), lambda o: l.OneCycleLR(o, 1), lambda o: l.OneCycleLR(o, 1, 0),
+            lambda o: l.OneCycleLR(o, 1, epochs=3), lambda o: l.OneCycleLR(o, -1, 9), lambda o: l.OneCycleLR(o, 1, 9, pct_start=1.1),
+            lambda o: l.OneCycleLR(o, 1, 9, pct_start=0.6, three_phase=True), lambda o: l.OneCycleLR(o, 1, 9, anneal_strategy="x"),
+            lambda o: l.OneCycleLR(o, 1, 9, div_factor=0), lambda o: l.OneCycleLR(o, 1, 9, max_momentum=[0.1]),
+            lambda o: l.ReduceLROnPlateau(o, factor=1.0), lambda o: l.ReduceLROnPlateau(o, patience=-1),
+            lambda o: l.ReduceLROnPlateau(o, "best"), lambda o: l.ReduceLROnPlateau(o, min_lr=[1]), lambda o: l.InverseTimeLR(o, -1),
+            lambda o: l.InverseSqrtLR(o, 0), lambda o: l.StaircaseLR(o, {}), lambda o: l.StaircaseLR(o, {1.5: 1}),
+            lambda o: l.StaircaseLR(o, {1: -1}), lambda o: l.WarmupLR(o, 0), lambda o: l.WarmupLR(o, 3, start_factor=2),
+            lambda o: l.WarmupLR(o, 3, 4), lambda o: l.SequentialLR(o, [], []), lambda o: l.ChainedScheduler([]),
+            lambda o: l.SequentialLR(o, [3], []), lambda o: optim.swa_utils.SWALR(o, -1), lambda o: optim.swa_utils.SWALR(o, [1]),
+            lambda o: optim.swa_utils.SWALR(o, 1, -1), lambda o: optim.swa_utils.SWALR(o, 1, 1, "x"),
+            lambda o: l.StepLR(o, 3, last_epoch=0), lambda o: l.CyclicLR(o, 1, 2, last_epoch=0)]
 
 
 @pytest.mark.parametrize("make", bad(), ids=range(len(bad())))
@@ -256,7 +260,8 @@ def test_bad_compositions_change_nothing():
     rates(a, 3)
     before = copy.deepcopy((optimizer.state_dict(), a.state_dict()))
     for make in (lambda: l.SequentialLR(optimizer, [a, b], []), lambda: l.SequentialLR(optimizer, [a, c], [3]),
-                 lambda: l.SequentialLR(optimizer, [a, b, a], [3, 2]), lambda: l.SequentialLR(optimizer, [a, l.ReduceLROnPlateau(optimizer)], [3]),
+                 lambda: l.SequentialLR(optimizer, [a, b, a], [3, 2]),
+                 lambda: l.SequentialLR(optimizer, [a, l.ReduceLROnPlateau(optimizer)], [3]),
                  lambda: l.ChainedScheduler([a, c]), lambda: l.WarmupLR(optimizer, 3, c), lambda: l.WarmupLR(optimizer, 3, a, last_epoch=3),
                  lambda: l.CyclicLR(optim.Optimizer([nn.Parameter(tg.zeros(1))], {"lr": 1}), 1, 2)):
         with pytest.raises(ValueError):
@@ -264,7 +269,8 @@ def test_bad_compositions_change_nothing():
         assert (optimizer.state_dict(), a.state_dict()) == before
 
 
-@pytest.mark.parametrize("make", [lambda o: l.StepLR(o, 3), lambda o: l.LambdaLR(o, halves), lambda o: l.SequentialLR(o, [l.StepLR(o, 3)], []),
+@pytest.mark.parametrize("make", [lambda o: l.StepLR(o, 3), lambda o: l.LambdaLR(o, halves),
+                                  lambda o: l.SequentialLR(o, [l.StepLR(o, 3)], []),
                                   lambda o: l.WarmupLR(o, 3, l.StepLR(o, 3))])
 def test_a_state_that_does_not_fit_changes_nothing(make):
     scheduler = make(sgd())

@@ -68,6 +68,15 @@ def test_two_forwards_before_a_backward():
     np.testing.assert_array_equal(x.grad.numpy(), first)
 
 
+def test_statistics_that_a_derivative_needs_are_not_overwritten_unnoticed():
+    layer = nn.BatchNorm1d(3).eval()
+    x = tg.tensor(array(5, 3, dtype="float32"))
+    y = layer(x)                                             # its weight's gradient needs the running mean
+    layer.train()(x)
+    with pytest.raises(InPlaceError, match="batch_norm"):
+        y.sum().backward()
+
+
 @pytest.mark.parametrize("bad, error", [
     (np.ones((1, 3), "float32"), ValueError), (np.ones((4, 2), "float32"), ShapeError), (np.ones(3, "float32"), ShapeError),
     (np.ones((4, 3)), DTypeError), (np.ones((4, 3), int), DTypeError), (np.ones((2, 3, 1, 1), "float32"), ShapeError)])

@@ -64,7 +64,8 @@ def test_averages_are_those_of_the_values_taken_in(options, kind, use_buffers):
 
 def test_multi_avg_fn_gets_one_dtype_at_a_time():
     model, calls = net(), []
-    averaged = s.AveragedModel(model, multi_avg_fn=lambda ws, thetas, n: calls.append(({w.dtype for w in ws}, len(ws), n.item())), use_buffers=True)
+    note = lambda ws, thetas, n: calls.append(({w.dtype for w in ws}, len(ws), n.item()))
+    averaged = s.AveragedModel(model, multi_avg_fn=note, use_buffers=True)
     averaged.update_parameters(model)
     assert calls == []
     averaged.update_parameters(model)

@@ -30,7 +30,8 @@ def p_norm(x, p):
       kinks=lambda x, y, p, eps=1e-6, **_: [x - y + eps] + ([np.diff(np.sort(np.abs(x - y + eps)), axis=-1)] if p == np.inf else []))
 def _(d):
     shape = d.shape(min_dims=1, max_dims=2)
-    return call(d.array(shape), d.array(d.pick([shape, shape[-1:]])), d.pick([2, 1, 3.0, np.inf]), eps=d.pick([1e-6, 0.1]), keepdim=d.bool())
+    return call(d.array(shape), d.array(d.pick([shape, shape[-1:]])), d.pick([2, 1, 3.0, np.inf]), eps=d.pick([1e-6, 0.1]),
+                keepdim=d.bool())
 
 
 def all_pairs(x, y, p=2.0, **_):
@@ -59,12 +60,14 @@ def _(d):
 
 
 @case("nn.functional.pdist", numpy=lambda x, p: all_pairs(x, x, p)[np.triu_indices(len(x), 1)],
-      kinks=lambda x, p: [np.array([v for i in range(len(x)) for j in range(i) for part in apart(x[i:i + 1], x[j:j + 1], p) for v in part.ravel()])])
+      kinks=lambda x, p: [np.array([v for i in range(len(x)) for j in range(i) for part in apart(x[i:i + 1], x[j:j + 1],
+                                                                                                 p) for v in part.ravel()])])
 def _(d):
     return call(d.array((d.integer(1, 4), d.integer(1, 3))), p=d.pick([1.0, 2.0, 3.0, np.inf]))
 
 
-@case("nn.functional.bilinear", numpy=lambda a, b, w, bias=None: np.einsum("...i,oij,...j->...o", a, w, b) + (0 if bias is None else bias), analytic=True)
+@case("nn.functional.bilinear", numpy=lambda a, b, w, bias=None: np.einsum("...i,oij,...j->...o", a, w, b) + (0 if bias is None else bias),
+      analytic=True)
 def _(d):
     batch, (i, j, o) = d.shape(max_dims=2), (d.integer(1, 3) for _ in range(3))
     return call(d.array((*batch, i)), d.array((*batch, j)), d.array((o, i, j)), d.pick([None, d.array((o,))]))

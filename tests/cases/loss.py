@@ -20,7 +20,8 @@ def theirs():
 
 def here_and_there(loss):
     """loss(module, *args) with our package and with PyTorch: for calls that make some of their arguments themselves."""
-    return {"op": lambda *args, **options: loss(ours(), *args, **options), "torch": lambda *args, **options: loss(theirs(), *args, **options)}
+    return {"op": lambda *args, **options: loss(ours(), *args, **options),
+            "torch": lambda *args, **options: loss(theirs(), *args, **options)}
 
 
 def reduce(y, reduction):
@@ -71,7 +72,8 @@ def _(d):
 @case("nn.functional.cross_entropy")
 def _(d):
     shape = (d.integer(1, 3), 4, *d.shape(max_dims=2, max_side=3))
-    return call(d.array(shape), classes(d, 4, (shape[0], *shape[2:])), reduction=d.pick(REDUCTIONS), label_smoothing=d.pick([0.0, 0.1, 1.0]))
+    return call(d.array(shape), classes(d, 4, (shape[0], *shape[2:])), reduction=d.pick(REDUCTIONS),
+                label_smoothing=d.pick([0.0, 0.1, 1.0]))
 
 
 @case("nn.functional.cross_entropy")
@@ -117,7 +119,8 @@ def _(d):
     return call(d.array((n, 3)), classes(d, 3, (n,)), gamma=d.pick([0.5, 2.0, 0.0]), reduction=d.pick(REDUCTIONS))
 
 
-@case("nn.functional.focal_loss", torch=None, op=lambda x, t, **o: ours().nn.functional.focal_loss(x, t, ours().tensor(WEIGHT).to(x.dtype), **o))
+@case("nn.functional.focal_loss", torch=None, op=lambda x, t, **o: ours().nn.functional.focal_loss(x, t, ours().tensor(WEIGHT).to(x.dtype),
+                                                                                                   **o))
 def _(d):
     return call(d.array((2, 4, 3)), np.where(d.bools((2, 3)), -100, classes(d, 4, (2, 3))), reduction=d.pick(["sum", "none"]))
 
@@ -137,7 +140,8 @@ def _(d):
     return call(d.array((n, c)), classes(d, c, (n,)), p=d.pick([1, 2]), margin=d.pick([1.0, 0.5]), reduction=d.pick(REDUCTIONS))
 
 
-@case("nn.functional.multi_margin_loss", **weighted("multi_margin_loss"), kinks=lambda x, t, **_: [1 - x[t] + np.delete(x, t)] if x.ndim == 1 else
+@case("nn.functional.multi_margin_loss", **weighted("multi_margin_loss"),
+      kinks=lambda x, t, **_: [1 - x[t] + np.delete(x, t)] if x.ndim == 1 else
       multi_margin_kinks(x, t))
 def _(d):
     x, t = d.pick([(d.array((4,)), np.array(2)), (d.array((3, 4)), classes(d, 4, (3,)))])
@@ -191,7 +195,8 @@ def _(d):
     return call(*same_shape(d), reduction=d.pick(REDUCTIONS), beta=d.pick([1.0, 0.3, 0]))
 
 
-for name, facts in [("mse_loss", {}), ("l1_loss", {"kinks": lambda x, t, **_: [x - t]}), ("huber_loss", {"kinks": lambda x, t, **_: [np.abs(x - t) - 1]})]:
+for name, facts in [("mse_loss", {}), ("l1_loss", {"kinks": lambda x, t, **_: [x - t]}),
+                    ("huber_loss", {"kinks": lambda x, t, **_: [np.abs(x - t) - 1]})]:
     @case(f"nn.functional.{name}", **facts, **here_and_there(lambda lib, x, t, *, name=name, **options: getattr(lib.nn.functional, name)(
         x, t, weight=lib.arange(1, 1 + len(x), dtype=x.dtype), **options)))
     def _(d):
@@ -218,7 +223,8 @@ def _(d):
     return call(*same_shape(d, t_low=0, t_high=1), reduction=d.pick(REDUCTIONS))
 
 
-for name, low, high in [("binary_cross_entropy", 0.05, 0.95), ("binary_cross_entropy_with_logits", -2, 2), ("multilabel_soft_margin_loss", -2, 2)]:
+for name, low, high in [("binary_cross_entropy", 0.05, 0.95), ("binary_cross_entropy_with_logits", -2, 2),
+                        ("multilabel_soft_margin_loss", -2, 2)]:
     @case(f"nn.functional.{name}", **weighted(name))
     def _(d, low=low, high=high):
         shape = (*d.shape(max_dims=2), 4)
@@ -285,7 +291,8 @@ def stirling(t):
 @case("nn.functional.poisson_nll_loss", kinks=lambda x, t, **_: [t - 1],
       numpy=reduced(lambda x, t, log_input, full, eps=1e-8: x - t * np.log(x + eps) + full * stirling(t)))
 def _(d):
-    return call(*same_shape(d, 0.1, 5, t_low=0, t_high=9), reduction=d.pick(REDUCTIONS), log_input=False, full=d.bool(), eps=d.pick([1e-8, 0.1]))
+    return call(*same_shape(d, 0.1, 5, t_low=0, t_high=9), reduction=d.pick(REDUCTIONS), log_input=False, full=d.bool(),
+                eps=d.pick([1e-8, 0.1]))
 
 
 def gaussian(x, t, var, full=False, eps=1e-6, reduction="mean"):
@@ -343,7 +350,8 @@ def cosine(x, y):
 
 
 @case("nn.functional.cosine_embedding_loss", kinks=lambda x, y, t, margin=0.0, **_: [cosine(x, y) - margin],
-      numpy=lambda x, y, t, margin=0.0, reduction="mean": reduce(np.where(t == 1, 1 - cosine(x, y), np.maximum(0, cosine(x, y) - margin)), reduction))
+      numpy=lambda x, y, t, margin=0.0, reduction="mean": reduce(np.where(t == 1, 1 - cosine(x, y), np.maximum(0, cosine(x, y) - margin)),
+                                                                 reduction))
 def _(d):
     shape = d.shape(min_dims=1, max_dims=2, min_side=2)
     return call(d.array(shape, 0.3, 2), d.array(shape), signs(d, shape[:-1]), margin=d.pick([0.0, 0.5]), reduction=d.pick(REDUCTIONS))
@@ -359,19 +367,23 @@ def triplet_parts(a, p, n, margin=1.0, power=2, eps=1e-6, swap=False):
 
 
 @case("nn.functional.triplet_margin_loss", kinks=lambda a, p, n, m=1.0, power=2, eps=1e-6, swap=False, **_:
-      [*triplet_parts(a, p, n, m, power, eps, swap)[3:], np.subtract(*triplet_parts(a, p, n, m, power, eps)[1:3]), a - p + eps, a - n + eps, p - n + eps],
+      [*triplet_parts(a, p, n, m, power, eps, swap)[3:], np.subtract(*triplet_parts(a, p, n, m, power, eps)[1:3]), a - p + eps, a - n + eps,
+       p - n + eps],
       numpy=lambda a, p, n, m=1.0, power=2, eps=1e-6, swap=False, reduction="mean":
       reduce(np.maximum(triplet_parts(a, p, n, m, power, eps, swap)[3], 0), reduction))
 def _(d):
     shape = d.shape(min_dims=1, max_dims=2)
-    return call(*(d.array(shape) for _ in range(3)), d.pick([1.0, 0.5]), d.pick([2, 1, 3]), d.pick([1e-6, 0.1]), d.bool(), reduction=d.pick(REDUCTIONS))
+    return call(*(d.array(shape) for _ in range(3)), d.pick([1.0, 0.5]), d.pick([2, 1, 3]), d.pick([1e-6, 0.1]), d.bool(),
+                reduction=d.pick(REDUCTIONS))
 
 
 @case("nn.functional.triplet_margin_with_distance_loss", kinks=lambda a, p, n, **o: [
-      ((a - p) ** 2).sum(-1) - ((a - n) ** 2).sum(-1) + 1, ((p - n) ** 2).sum(-1) - ((a - n) ** 2).sum(-1), ((a - p) ** 2).sum(-1) - ((p - n) ** 2).sum(-1) + 1])
+      ((a - p) ** 2).sum(-1) - ((a - n) ** 2).sum(-1) + 1, ((p - n) ** 2).sum(-1) - ((a - n) ** 2).sum(-1),
+      ((a - p) ** 2).sum(-1) - ((p - n) ** 2).sum(-1) + 1])
 def _(d):
     shape = d.shape(min_dims=1, max_dims=2)
-    return call(*(d.array(shape) for _ in range(3)), distance_function=lambda x, y: ((x - y) ** 2).sum(-1), swap=d.bool(), reduction=d.pick(REDUCTIONS))
+    return call(*(d.array(shape) for _ in range(3)), distance_function=lambda x, y: ((x - y) ** 2).sum(-1), swap=d.bool(),
+                reduction=d.pick(REDUCTIONS))
 
 
 # -- alignments --------------------------------------------------------------------------------------------------------

@@ -45,10 +45,11 @@ class _Table(Module):
                 self.weight[self.padding_idx] = 0.0
 
     @classmethod
-    def _of(cls, embeddings: Tensor, freeze: bool, **options: Any) -> Any:
-        if embeddings.ndim != 2:
-            raise ShapeError(f"{cls.__name__}.from_pretrained takes a table of shape (num_embeddings, embedding_dim), got {embeddings.shape}")
-        return cls(*embeddings.shape, _weight=embeddings, _freeze=freeze, **options)
+    def _of(cls, table: Tensor, freeze: bool, **options: Any) -> Any:
+        if table.ndim != 2:
+            raise ShapeError(f"{cls.__name__}.from_pretrained takes a table of shape (num_embeddings, embedding_dim), got {table.shape}")
+        given: dict[str, Any] = {"num_embeddings": table.shape[0], "embedding_dim": table.shape[1], "_weight": table, "_freeze": freeze}
+        return cls(**given, **options)
 
 
 class Embedding(_Table):

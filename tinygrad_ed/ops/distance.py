@@ -99,7 +99,8 @@ def _pull(g: Any, y: Any, a: Any, b: Any, turn: bool) -> Any:
     return a * sum_over(w, dims=(w.ndim - 1,), keepdim=True) - matmul(w, b)
 
 
-_euclidean = op("cdist", _euclidean_of, x1=lambda g, y, x1, x2: _pull(g, y, x1, x2, False), x2=lambda g, y, x1, x2: _pull(g, y, x2, x1, True))
+_euclidean = op("cdist", _euclidean_of, x1=lambda g, y, x1, x2: _pull(g, y, x1, x2, False),
+                x2=lambda g, y, x1, x2: _pull(g, y, x2, x1, True))
 _minkowski = op("cdist", lambda x1, x2, *, p: kernels(x1).minkowski(x1, x2, p),
                 composed=lambda x1, x2, *, p: norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1),
                 gradients=lambda g, x1, x2, y, p: kernels(g).minkowski_backward(g, x1, x2, y, p))
@@ -137,7 +138,8 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = MODES[0]) 
     if x1.dtype != x2.dtype:
         raise DTypeError(f"cdist takes tensors of one dtype, got {x1.dtype} and {x2.dtype}; write x2.to(x1.dtype)")
     if x1.shape[-1] != x2.shape[-1]:
-        raise ShapeError(f"cdist: points of x1 have {x1.shape[-1]} coordinates, those of x2 {x2.shape[-1]} (shapes {x1.shape} and {x2.shape})")
+        raise ShapeError(f"cdist: points of x1 have {x1.shape[-1]} coordinates, those of x2 {x2.shape[-1]} (shapes {x1.shape} "
+                         f"and {x2.shape})")
     try:
         batch = np.broadcast_shapes(x1.shape[:-2], x2.shape[:-2])
     except ValueError:

@@ -17,8 +17,8 @@ from .lr_scheduler.base import count, one_of, per_group, real, require_optimizer
 from .lr_scheduler.factor import FactorLR
 from .optimizer import Optimizer
 
-__all__ = ["AveragedModel", "ExponentialMovingAverage", "SWALR", "averaged_weights", "get_ema_avg_fn", "get_ema_multi_avg_fn", "get_swa_avg_fn",
-           "get_swa_multi_avg_fn", "update_bn"]
+__all__ = ["AveragedModel", "ExponentialMovingAverage", "SWALR", "averaged_weights", "get_ema_avg_fn", "get_ema_multi_avg_fn",
+           "get_swa_avg_fn", "get_swa_multi_avg_fn", "update_bn"]
 
 
 # -- ways to average ---------------------------------------------------------------------------------------------------
@@ -343,7 +343,8 @@ class SWALR(FactorLR):
         if self.anneal_epochs == 0:
             t = max(t, 1)
         before, now = self._factor(t - 1), self._factor(t)
-        return [group["swa_lr"] + (group["lr"] - group["swa_lr"]) * (now / before if before else 0.0) for group in self.optimizer.param_groups]
+        ratio = now / before if before else 0.0
+        return [group["swa_lr"] + (group["lr"] - group["swa_lr"]) * ratio for group in self.optimizer.param_groups]
 
 
 # -- averages of anything ----------------------------------------------------------------------------------------------

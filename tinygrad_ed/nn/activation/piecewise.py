@@ -58,7 +58,7 @@ class Hardtanh(Activation):
         tensor([-2.,  1.])
     """
 
-    shown = ("min_val", "max_val")
+    shown: tuple[str, ...] = ("min_val", "max_val")
 
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False):
         super().__init__()

@@ -70,7 +70,8 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
         per_group = tensor.shape[0] // groups
         middle = tuple(n // 2 for n in tensor.shape[2:])
         for channel in range(min(per_group, tensor.shape[1])):
-            weight[(slice(channel, None, per_group), channel, *middle)] = 1
+            places = (slice(channel, None, per_group), channel, *middle)
+            weight[places] = 1
         return weight
     return fill(tensor, make, "dirac_")
 

@@ -16,11 +16,13 @@ def put_hook(module: Module, hook: Any, what: str) -> Parameter:
         ValueError: no such parameter.
     """
     name = hook.name
-    if any(type(other.function) is type(hook) and other.function.name == name for other in hooks_of(module, "forward_pre")):
+    present: list[Any] = [other.function for other in hooks_of(module, "forward_pre")]
+    if any(type(other) is type(hook) and other.name == name for other in present):
         raise RuntimeError(f"{type(module).__name__} has {what} of {name!r} already; remove it first")
     weight = module._parameters.get(name)
     if weight is None:
-        raise ValueError(f"{what}: {type(module).__name__} has no parameter {name!r}; it has {', '.join(map(repr, module._parameters)) or 'none'}")
+        names = ", ".join(map(repr, module._parameters)) or "none"
+        raise ValueError(f"{what}: {type(module).__name__} has no parameter {name!r}; it has {names}")
     weight.shape                                      # an error for a lazy module before its first call  # noqa: B018
     delattr(module, name)
     module.register_forward_pre_hook(hook)
@@ -33,7 +35,7 @@ def take_hook(module: Module, kind: type, name: str, what: str) -> Any:
     Raises:
         ValueError: there is none.
     """
-    table = module._hooks.get("forward_pre", {})
+    table: Any = module._hooks.get("forward_pre", {})
     for key, hook in table.items():
         if type(hook.function) is kind and hook.function.name == name:
             del table[key]

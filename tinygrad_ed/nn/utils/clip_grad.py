@@ -79,7 +79,7 @@ def _total(arrays: list[Any], norm_type: float, error_if_nonfinite: bool) -> Ten
     total = _norm_of(arrays, p)
     if error_if_nonfinite and not math.isfinite(total):
         bad = [a.shape for a in arrays if not namespace(a).isfinite(a).all()]
-        where = f"{len(bad)} of {len(arrays)} gradients have NaNs or infinities, the first of shape {bad[0]}" if bad else "its powers overflow"
+        where = f"{len(bad)} of {len(arrays)} gradients are not finite, the first of shape {bad[0]}" if bad else "its powers are too large"
         raise DomainError(f"the norm of the gradients is {float(total)}, so they cannot be clipped: {where}. Find the operation with "
                           f"autograd.detect_anomaly(), or leave error_if_nonfinite=False")
     dtype = np.result_type(*arrays) if arrays else np.dtype("float32")

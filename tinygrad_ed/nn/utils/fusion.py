@@ -79,7 +79,7 @@ def fuse_linear_bn_weights(linear_w: Tensor, linear_b: Tensor | None, bn_rm: Ten
 
 def _ready(layer: Module, bn: Module) -> None:
     if layer.training or bn.training:
-        raise ValueError("a layer and a batch norm are fused for inference, since in training the statistics change; write model.eval() first")
+        raise ValueError("a layer and a batch norm are fused for inference, since in training statistics change; write model.eval() first")
     if bn.running_mean is None or bn.running_var is None:
         raise ValueError("a batch norm without running statistics cannot be fused; make it with track_running_stats=True")
 

@@ -189,7 +189,7 @@ class _Orthogonal(Module):
             if n != k:
                 tall = cat([tall, randn(*tall.shape[:-1], n - k, dtype=Q.dtype, device=Q.device)], -1)
             one = eye(n, dtype=Q.dtype, device=Q.device)
-            is_orthogonal = bool(((tall.mT @ tall - one).abs() < 1e-5 if Q.dtype.itemsize < 8 else (tall.mT @ tall - one).abs() < 1e-12).all())
+            is_orthogonal = bool(((tall.mT @ tall - one).abs() < (1e-5 if Q.dtype.itemsize < 8 else 1e-12)).all())
             self.base = tall.clone() if is_orthogonal else _orthogonalized(tall)
             start = zeros(*Q.shape, dtype=Q.dtype, device=Q.device)
             start.diagonal(0, -2, -1).fill_(-1.0)     # where reflections are the identity; skew parts ignore the diagonal

@@ -96,7 +96,7 @@ class ParametrizationList(ModuleList):
             self._keep(f"original{i}", Parameter(source, original.requires_grad) if isinstance(original, Parameter) else source)
 
     def _keep(self, name: str, tensor: Tensor) -> None:
-        (self.register_parameter if isinstance(tensor, Parameter) else self.register_buffer)(name, tensor)     # type: ignore[operator]
+        _register(self, name, tensor)
 
     @staticmethod
     def _check_source(original: Tensor, new: Tensor) -> None:
@@ -135,6 +135,13 @@ class ParametrizationList(ModuleList):
 
     def forward(self) -> Tensor:
         return self._apply_all(self.originals())
+
+
+def _register(module: Module, name: str, tensor: Tensor) -> None:
+    if isinstance(tensor, Parameter):
+        module.register_parameter(name, tensor)
+    else:
+        module.register_buffer(name, tensor)
 
 
 def _inverse(module: Module, value: Any, must: bool) -> Any:
@@ -258,11 +265,11 @@ def register_parametrization(module: Module, tensor_name: str, parametrization: 
         table.append(parametrization)
         table.unsafe = table.unsafe or unsafe
         return module
-    original = module._parameters.get(tensor_name)
+    original: Tensor | None = module._parameters.get(tensor_name)
     original = module._buffers.get(tensor_name) if original is None else original
     if original is None:
-        names = ", ".join(map(repr, [*module._parameters, *module._buffers])) or "none"
-        raise ValueError(f"{type(module).__name__} has no parameter or buffer {tensor_name!r}; it has {names}")
+        present = ", ".join(map(repr, [*module._parameters, *module._buffers])) or "none"
+        raise ValueError(f"{type(module).__name__} has no parameter or buffer {tensor_name!r}; it has {present}")
     table = ParametrizationList([parametrization], original, unsafe)
     delattr(module, tensor_name)
     names = (*getattr(module, "_parametrized_names", ()), tensor_name)
@@ -317,7 +324,8 @@ def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized
         raise ValueError(f"{type(module).__name__} has no parametrization of {tensor_name!r}")
     table = module.parametrizations[tensor_name]
     if not table.is_tensor and not leave_parametrized:
-        raise ValueError(f"{tensor_name!r} is computed from {table.ntensors} tensors, none of which it can become; write leave_parametrized=True")
+        raise ValueError(f"{tensor_name!r} is computed from {table.ntensors} tensors, none of which it can become; write "
+                         f"leave_parametrized=True")
     tensor = table.originals()[0]
     if leave_parametrized:
         with no_grad():
@@ -332,7 +340,7 @@ def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized
     if not names:
         del module.parametrizations
     _set_class(module, names)
-    (module.register_parameter if isinstance(tensor, Parameter) else module.register_buffer)(tensor_name, tensor)   # type: ignore[operator]
+    _register(module, tensor_name, tensor)
     return module
 
 

@@ -65,7 +65,8 @@ def l2_penalty(parameters: Parameters, strength: float, *, samples: int = 1, wei
     return elastic_net_penalty(parameters, strength, 0.0, samples=samples, weights_only=weights_only)
 
 
-def elastic_net_penalty(parameters: Parameters, strength: float, l1_ratio: float = 0.5, *, samples: int = 1, weights_only: bool = True) -> Tensor:
+def elastic_net_penalty(parameters: Parameters, strength: float, l1_ratio: float = 0.5, *, samples: int = 1,
+                        weights_only: bool = True) -> Tensor:
     """λ/m·(ρ·Σ|w| + (1 - ρ)/2·Σw²): a mixture of `l1_penalty` and `l2_penalty` (Zou and Hastie, 2005).
 
     Args:
@@ -91,7 +92,8 @@ def elastic_net_penalty(parameters: Parameters, strength: float, l1_ratio: float
     if not strength >= 0 or not 0 <= l1_ratio <= 1 or not samples > 0:
         raise ValueError(f"a penalty takes a strength of at least 0, an l1_ratio in [0, 1] and samples above 0, got strength={strength}, "
                          f"l1_ratio={l1_ratio}, samples={samples}")
-    tensors: Any = parameters.parameters() if isinstance(parameters, Module) else [parameters] if isinstance(parameters, Tensor) else parameters
+    tensors: Any = parameters.parameters() if isinstance(parameters, Module) else [parameters] if isinstance(parameters,
+                                                                                                             Tensor) else parameters
     chosen = [t for t in dict.fromkeys(tensors) if not weights_only or t.ndim >= 2]
     if not chosen:
         raise ValueError("there is nothing to penalise: no parameters, or with weights_only=True none of 2 dimensions; a generator such as "

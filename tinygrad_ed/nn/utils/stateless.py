@@ -44,7 +44,8 @@ def functional_call(module: Module, parameters_and_buffers: Any, args: Any = Non
     unknown = [name for name in given if name not in places]
     missing = [name for name in places if name not in given] if strict else []
     if unknown or missing:
-        parts = [f"{what} key(s): {', '.join(map(repr, names))}" for what, names in (("unexpected", unknown), ("missing", missing)) if names]
+        parts = [f"{what} key(s): {', '.join(map(repr, names))}" for what,
+                 names in (("unexpected", unknown), ("missing", missing)) if names]
         raise RuntimeError(f"functional_call of {type(module).__name__}: {'; '.join(parts)}")
     values = _tied(given, places) if tie_weights else given
     before = {name: places[name][0][places[name][1]] for name in values}

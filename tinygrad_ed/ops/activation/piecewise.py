@@ -1,7 +1,6 @@
 """Activations made of straight lines (and hardswish of a parabola): cheap, with kinks whose derivatives are pinned to PyTorch's."""
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from ...autograd.op import op
@@ -20,8 +19,8 @@ __all__ = ["hardshrink", "hardsigmoid", "hardswish", "hardtanh", "hardtanh_", "l
 
 def _leaky(xp: Any, x: Any, slope: float) -> Any:
     """x where x > 0, slope·x elsewhere: the larger of both lines, or the smaller if the slope is above 1."""
-    if slope == 0:
-        return xp.clip(x, 0, math.inf)
+    if slope == 0:                                    # where x = ∞ the other line is NaN
+        return kernels(x).select(x > 0, x, x * slope)
     return (xp.maximum if slope <= 1 else xp.minimum)(x, x * slope)
 
 

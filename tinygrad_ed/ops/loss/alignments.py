@@ -131,7 +131,8 @@ def _table(targets: Any, counts: np.ndarray, samples: int, classes: int, blank: 
     table = np.full((samples, longest), blank)
     if t.ndim == 1 and (batched or len(t) == counts.sum()):
         if len(t) != counts.sum():
-            raise ShapeError(f"ctc_loss: targets one behind the other are as many as target_lengths sum up to, {counts.sum()}, got {len(t)}")
+            raise ShapeError(f"ctc_loss: targets one behind the other are as many as target_lengths sum up to, {counts.sum()}, "
+                             f"got {len(t)}")
         table[inside] = t
     else:
         t = t.reshape(1, -1) if t.ndim == 1 else t

@@ -21,7 +21,7 @@ __all__ = ["cross_entropy", "focal_loss", "nll_loss"]
 # -- the primitives, of (N, C, …) and (N, …) ---------------------------------------------------------------------------
 
 def _composed_nll(x: Tensor, target: Tensor, weight: Tensor | None, *, ignore_index: int, reduction: str, masked: bool) -> Tensor:
-    kept = target != ignore_index
+    kept: Any = target != ignore_index
     t = where(kept, target, 0).long()
     loss = where(kept, -gather(x, 1, t.unsqueeze(1)).squeeze(1), 0.0)
     if weight is not None:
@@ -40,7 +40,7 @@ def _composed_cross_entropy(x: Tensor, target: Tensor, weight: Tensor | None, *,
     loss = _composed_nll(logp, target, weight, ignore_index=ignore_index, reduction=reduction, masked=masked)
     if smoothing == 0:
         return loss
-    kept = target != ignore_index
+    kept: Any = target != ignore_index
     terms = logp if weight is None else logp * weight.reshape(-1, *[1] * (x.ndim - 2))
     smooth = where(kept, -terms.sum(1), 0.0)
     smooth = smooth.sum() / _count(kept, where(kept, target, 0).long(), weight) if reduction == "mean" else reduced(smooth, reduction)
@@ -102,7 +102,8 @@ def _of_classes(name: str, primitive: Any, input: Tensor, target: Tensor, weight
     masked = _check_classes(name, input, target, ignore_index)
     if input.ndim > 1:
         return primitive(input, target, weight, ignore_index=ignore_index, reduction=reduction, masked=masked, **options)
-    loss = primitive(input.unsqueeze(0), target.unsqueeze(0), weight, ignore_index=ignore_index, reduction=reduction, masked=masked, **options)
+    loss = primitive(input.unsqueeze(0), target.unsqueeze(0), weight, ignore_index=ignore_index, reduction=reduction, masked=masked,
+                     **options)
     return loss.reshape(())
 
 
@@ -175,7 +176,7 @@ def focal_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, *, g
         raise ValueError(f"focal_loss takes a gamma of at least 0, got {gamma}")
     _check("focal_loss", input, weight, reduction)
     _check_classes("focal_loss", input, target, ignore_index)
-    kept = target != ignore_index
+    kept: Any = target != ignore_index
     t = where(kept, target, 0).long()
     loss = nll_loss(log_softmax(input, min(1, input.ndim - 1)), target, ignore_index=ignore_index, reduction="none")
     loss = loss * focus(-expm1(-loss), gamma)                            # 1 - p, exact also for p close to 1
@@ -213,6 +214,6 @@ def _check_classes(name: str, input: Tensor, target: Tensor, ignore_index: int) 
         return 0 <= ignore_index < classes
     bad = t[((t < 0) | (t >= classes)) & (t != ignore_index)]
     if bad.size:
-        raise IndexRangeError(f"{name}: target {bad.flat[0]} is no class: an input of shape {input.shape} has {classes} classes, so targets "
-                              f"are 0 to {classes - 1}, or ignore_index={ignore_index}")
+        raise IndexRangeError(f"{name}: target {bad.flat[0]} is no class: an input of shape {input.shape} has {classes} classes, so "
+                              f"targets are 0 to {classes - 1}, or ignore_index={ignore_index}")
     return True

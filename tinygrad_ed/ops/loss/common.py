@@ -38,7 +38,7 @@ def check_float(name: str, **inputs: Any) -> None:
     """
     for argument, x in inputs.items():
         if x.dtype.kind != "f":
-            raise DTypeError(f"{name} takes a floating point {argument}, got {x.dtype}; write {argument}.float()")
+            raise DTypeError(f"{name} takes floating point tensors, its {argument} is {x.dtype}; write {argument}.float()")
 
 
 def check_same_shape(name: str, input: Tensor, target: Tensor) -> None:
@@ -81,7 +81,8 @@ def equal_shapes(name: str, input: Tensor, target: Tensor, stacklevel: int = 4) 
     except ValueError:
         raise ShapeError(f"{name}: input of shape {input.shape} and target of shape {target.shape} do not fit together") from None
     warnings.warn(f"{name}: input has shape {input.shape} and target {target.shape}; they broadcast to {shape}, which compares every "
-                  f"element with several others. Write target.reshape(input.shape), or expand it on purpose", UserWarning, stacklevel=stacklevel)
+                  f"element with several others. Write target.reshape(input.shape), or expand it on purpose", UserWarning,
+                  stacklevel=stacklevel)
     return broadcast_tensors(input, target)
 
 
@@ -103,8 +104,10 @@ def elementwise(name: str, kernel: str, twin: Callable, target: Callable | None 
 
     def forward(x: Any, t: Any, *, scale: float, reduce: bool, derive: bool, at: tuple) -> Any:
         return getattr(kernels(x), kernel)(x, t, scale, reduce, derive, *at)
-    return op(name, forward, aux=("slope",), promote=("x", "t"), composed=composed, x=lambda g, slope: (g * slope).astype(g.dtype, copy=False),
-              **({} if target is None else {"t": target}))
+    formulas: dict[str, Any] = {"x": lambda g, slope: (g * slope).astype(g.dtype, copy=False)}
+    if target is not None:
+        formulas["t"] = target
+    return op(name, forward, aux=("slope",), promote=("x", "t"), composed=composed, **formulas)
 
 
 def mirrored(g: Any, slope: Any) -> Any:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import math
 
-from ...errors import DTypeError, ShapeError
+from ...errors import DomainError, DTypeError, ShapeError
 from ...tensor import Tensor
 from ..elementwise import abs, clamp, square
 from .common import apply, check_reduction, elementwise, equal_shapes, mirrored, reduced
@@ -102,7 +102,8 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
     Raises:
         ShapeError: shapes that do not broadcast.
         DTypeError: neither is floating point.
-        ValueError: an unknown reduction, or a delta that is not positive.
+        ValueError: an unknown reduction.
+        DomainError: a delta that is not positive.
 
     Example:
         >>> import tinygrad_ed as tg
@@ -110,7 +111,7 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
         tensor([0.5000, 4.5000])
     """
     if not delta > 0:
-        raise ValueError(f"huber_loss takes a positive delta, got {delta}")
+        raise DomainError(f"huber_loss takes a positive delta, got {delta}")
     return _difference("huber_loss", _huber, input, target, reduction, weight, weighted_mean=False, at=(float(delta),))
 
 
@@ -129,7 +130,8 @@ def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", be
     Raises:
         ShapeError: shapes that do not broadcast.
         DTypeError: neither is floating point.
-        ValueError: an unknown reduction, or a negative beta.
+        ValueError: an unknown reduction.
+        DomainError: a negative beta.
 
     Example:
         >>> import tinygrad_ed as tg
@@ -137,7 +139,7 @@ def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", be
         tensor([0.2500, 4.0000])
     """
     if not 0 <= beta < math.inf:
-        raise ValueError(f"smooth_l1_loss takes a beta of at least 0, got {beta}")
+        raise DomainError(f"smooth_l1_loss takes a beta of at least 0, got {beta}")
     if beta == 0:
         return _difference("smooth_l1_loss", _absolute, input, target, reduction, None)
     return _difference("smooth_l1_loss", _huber, input, target, reduction, None, factor=1 / beta, at=(float(beta),))

@@ -44,8 +44,8 @@ def kl_div(input: Tensor, target: Tensor, *, reduction: str = "mean", log_target
         check_reduction(reduction)
     check_float("kl_div", input=input, target=target)
     if reduction == "mean":
-        warnings.warn('kl_div with reduction="mean" divides by the number of elements, which gives no divergence; write reduction="batchmean", '
-                      'which divides by the number of distributions', UserWarning, stacklevel=2)
+        warnings.warn('kl_div with reduction="mean" divides by the number of elements, which gives no divergence; write '
+                      'reduction="batchmean", which divides by the number of distributions', UserWarning, stacklevel=2)
     input, target = equal_shapes("kl_div", input, target, stacklevel=3)
     loss = exp(target) * (target - input) if log_target else xlogy(target, target) - target * input
     if reduction != "batchmean":
@@ -132,8 +132,8 @@ def gaussian_nll_loss(input: Tensor, target: Tensor, var: Any, full: bool = Fals
         if var.shape == input.shape[:-1] and input.ndim:
             var = var.unsqueeze(-1)
         elif var.ndim != input.ndim or [n for n, m in zip(var.shape, input.shape) if n != m] != [1]:
-            raise ShapeError(f"gaussian_nll_loss: input has shape {input.shape}, so var has this shape, or without or with 1 in the place of "
-                             f"a dimension; got {var.shape}")
+            raise ShapeError(f"gaussian_nll_loss: input has shape {input.shape}, so var has this shape, or without or with 1 in the place "
+                             f"of a dimension; got {var.shape}")
     v = var.detach()
     var = var + where(v < eps, eps - v, 0.0)             # the value limited, the derivative that of v itself
     loss = (log(var) + square(_difference(input, target)) / var) * 0.5

@@ -30,7 +30,7 @@ def _composed_multi_margin(x: Tensor, t: Tensor, weight: Tensor | None, *, p: in
 
 
 def _composed_multilabel_margin(x: Tensor, t: Tensor, *, scale: float, reduce: bool) -> Tensor:
-    listed = cumprod((t >= 0).long(), 1) == 1                            # before the first -1
+    listed: Any = cumprod((t > -1).long(), 1) == 1                   # before the first -1
     t = where(listed, t, 0).long()
     right = ((t.unsqueeze(2) == _numbers(x)) & listed.unsqueeze(2)).any(1)
     excess = relu(1 - gather(x, 1, t).unsqueeze(2) + x.unsqueeze(1))     # (N, place in the list, class)
@@ -171,7 +171,8 @@ def multi_margin_loss(input: Tensor, target: Tensor, p: int = 1, margin: float =
     if p not in (1, 2):
         raise ValueError(f"multi_margin_loss takes p = 1 or 2, got {p}")
     if input.ndim not in (1, 2) or input.shape[-1] == 0 or target.shape != input.shape[:-1]:
-        raise ShapeError(f"multi_margin_loss takes an input (N, C) and targets (N), or (C) and (), got shapes {input.shape} and {target.shape}")
+        raise ShapeError(f"multi_margin_loss takes an input (N, C) and targets (N), or (C) and (), got shapes {input.shape} "
+                         f"and {target.shape}")
     check_weight("multi_margin_loss", weight, input, input.shape[-1])
     _check_classes("multi_margin_loss", target, 0, input.shape[-1])
     x, t = (input, target) if input.ndim == 2 else (input.unsqueeze(0), target.unsqueeze(0))

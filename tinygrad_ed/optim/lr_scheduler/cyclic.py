@@ -145,9 +145,9 @@ class CyclicLR(LRScheduler):
     """
 
     def __init__(self, optimizer: Optimizer, base_lr: float | list[float], max_lr: float | list[float], step_size_up: int = 2000,
-                 step_size_down: int | None = None, mode: str = "triangular", gamma: float = 1.0, scale_fn: Callable[[float], float] | None = None,
-                 scale_mode: str = "cycle", cycle_momentum: bool = True, base_momentum: float | list[float] = 0.8,
-                 max_momentum: float | list[float] = 0.9, last_epoch: int = -1):
+                 step_size_down: int | None = None, mode: str = "triangular", gamma: float = 1.0,
+                 scale_fn: Callable[[float], float] | None = None, scale_mode: str = "cycle", cycle_momentum: bool = True,
+                 base_momentum: float | list[float] = 0.8, max_momentum: float | list[float] = 0.9, last_epoch: int = -1):
         require_optimizer(optimizer)
         base_lrs, self.max_lrs = per_group("base_lr", optimizer, base_lr, real), per_group("max_lr", optimizer, max_lr, real)
         up = float(positive("step_size_up", step_size_up))
@@ -262,7 +262,8 @@ class OneCycleLR(LRScheduler):
         positive("div_factor", div_factor)
         positive("final_div_factor", final_div_factor)
         count("last_epoch", last_epoch, -1)
-        news: list[dict[str, Any]] = [dict(initial_lr=top / div_factor, max_lr=top, min_lr=top / div_factor / final_div_factor) for top in tops]
+        news: list[dict[str, Any]] = [dict(initial_lr=top / div_factor, max_lr=top, min_lr=top / div_factor / final_div_factor)
+                                      for top in tops]
         self.cycle_momentum = cycle_momentum
         if cycle_momentum:
             self.use_beta1 = _uses_betas(optimizer)

@@ -79,7 +79,8 @@ class ReduceLROnPlateau(LRScheduler):
         groups = self.optimizer.param_groups
         if len(groups) != len(self.min_lrs):
             if self.default_min_lr is None:
-                raise RuntimeError(f"the optimizer has {len(groups)} groups, min_lr is for {len(self.min_lrs)}; write scheduler.min_lrs anew")
+                raise RuntimeError(f"the optimizer has {len(groups)} groups, min_lr is for {len(self.min_lrs)}; write "
+                                   f"scheduler.min_lrs anew")
             self.min_lrs = [self.default_min_lr] * len(groups)
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
         better = self._is_better(current, self.best)

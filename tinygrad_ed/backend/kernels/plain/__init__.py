@@ -1,7 +1,9 @@
 """Every fused kernel in the array module's own functions, a family per file: the reference, and what a reader reads."""
 from .activation import *
 from .attention import *
+from .class_loss import *
 from .conv import *
+from .ctc import *
 from .distance import *
 from .dropout import *
 from .embedding import *

@@ -32,7 +32,8 @@ def _in_pieces(body: Callable) -> Callable:
     @wraps(body)
     def kernel(x: Any, derive: bool, *options: Any) -> tuple:
         xp, flat = namespace(x), wide(x).reshape(-1)
-        y, slope = (empty(xp, flat.shape, flat.dtype) if wanted else None for wanted in (True, derive))
+        y: Any = empty(xp, flat.shape, flat.dtype)
+        slope: Any = empty(xp, flat.shape, flat.dtype) if derive else None
         step = PIECE if xp is np else max(flat.size, 1)
         for i in range(0, flat.size, step):
             body(xp, flat[i:i + step], y[i:i + step], slope[i:i + step] if derive else None, *options)
@@ -66,12 +67,12 @@ def select(condition: Any, x: Any, other: Any = 0) -> Any:
 def choose(condition: Any, yes: float, no: float, dtype: np.dtype) -> Any:
     """An array of a dtype: the number `yes` where the condition holds, `no` elsewhere."""
     xp = namespace(condition)
-    yes, no = xp.asarray(yes, dtype), xp.asarray(no, dtype)
+    a, b = xp.asarray(yes, dtype), xp.asarray(no, dtype)
     if xp is not np or condition.ndim == 0:
-        return xp.where(condition, yes, no)
+        return xp.where(condition, a, b)
     bits = _bits(condition, dtype)
-    bits &= yes.view(bits.dtype) ^ no.view(bits.dtype)
-    bits ^= no.view(bits.dtype)
+    bits &= a.view(bits.dtype) ^ b.view(bits.dtype)
+    bits ^= b.view(bits.dtype)
     return bits.view(dtype)
 
 

@@ -127,25 +127,25 @@ class Columns:
 
     def gather(self, windows: Any) -> Any:
         """The columns of some windows: (groups, rows, n·outputs), with channels last (groups, n·outputs, rows)."""
-        windows = windows.transpose(self.order)
+        count, windows = len(windows) * prod(windows.shape[3:3 + len(self.outputs)]), windows.transpose(self.order)
         columns = self._columns(*windows.shape)
         columns[...] = windows
-        n = columns.size // max(1, self.groups * self.rows)
-        return columns.reshape((self.groups, n, self.rows) if self.channels_last else (self.groups, self.rows, n))
+        return columns.reshape((self.groups, count, self.rows) if self.channels_last else (self.groups, self.rows, count))
 
-    def filtered(self, columns: Any, matrix: Any, bias: Any, n: int) -> Any:
-        """matrix·columns + bias, for n images: a block (n, O, *outputs)."""
+    def filtered(self, windows: Any, matrix: Any, bias: Any) -> Any:
+        """matrix·columns + bias for some windows: a block (n, O, *outputs)."""
+        columns, n, outputs = self.gather(windows), len(windows), windows.shape[3:3 + len(self.outputs)]
         if self.channels_last:
             y = self.xp.matmul(columns, matrix.swapaxes(1, 2), out=self._products(self.groups, columns.shape[1], self.filters))
             if bias is not None:
                 y += bias.reshape(self.groups, 1, self.filters)
-            y = y.reshape(self.groups, n, -1, *self.outputs[1:], self.filters)
+            y = y.reshape(self.groups, n, *outputs, self.filters)
             y = y.transpose(1, 0, y.ndim - 1, *range(2, y.ndim - 1))
         else:
             y = self.xp.matmul(matrix, columns, out=self._products(self.groups, self.filters, columns.shape[2]))
             if bias is not None:
                 y += bias.reshape(self.groups, self.filters, 1)
-            y = y.reshape(self.groups, self.filters, n, -1, *self.outputs[1:])
+            y = y.reshape(self.groups, self.filters, n, *outputs)
             y = y.transpose(2, 0, 1, *range(3, y.ndim))
         return y.reshape(n, self.groups * self.filters, *y.shape[3:])
 

@@ -35,7 +35,7 @@ def conv_output(x: Any, weight: Any, bias: Any, window: Window, groups: int, out
     for images in columns.images():
         windows = columns.windows(x[images])
         for lines in columns.lines():
-            y[images, :, lines] = columns.filtered(columns.gather(windows[:, :, :, lines]), matrix, bias, len(windows))
+            y[images, :, lines] = columns.filtered(windows[:, :, :, lines], matrix, bias)
     return y
 
 

@@ -42,8 +42,7 @@ class _Channels:
         self.length = x[0, 0].size if x.size else 0
         self.count = self.n * self.length
         self.long = self.length >= LONG
-        ones = self.xp.ones(self.length if self.long else self.n, x.dtype)
-        self.ones = ones
+        self.ones = self.xp.ones(self.length if self.long else self.n, x.dtype)
         some = max(1, BLOCK // max(self.count, 1), 0 if self.long else LONG // max(self.length, 1))
         self.size = min(some, self.channels) if self.xp is np else self.channels
         self.scratch = Scratch(self.xp, self.size * self.count, x.dtype)

@@ -23,7 +23,7 @@ from tinygrad_ed.utils.data import DataLoader
 class Network(nn.Module):
     """Two blocks of convolution, batch norm, ReLU and pooling, and two linear layers behind them."""
 
-    def __init__(self, side: int, channels: int = 16, classes: int = 10):
+    def __init__(self, side: int, channels: int = 24, classes: int = 10):
         super().__init__()
         self.features = nn.Sequential(
             nn.Conv2d(1, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(),

@@ -12,7 +12,7 @@ The properties in `test_ops.py` and `parity/test_ops.py` run over all cases; an 
 """
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Callable, Sequence
 
 import numpy as np

@@ -31,7 +31,7 @@ def test_cnn_digits_reads_98_percent_of_unseen_digits(example, tmp_path, capsys)
     cnn = example("cnn_digits")
     results = cnn.main(["--out", str(tmp_path)])
     loss, accuracy = results["test"]
-    assert accuracy >= 0.98 and loss < 0.15           # 99.4 % over seeds; one digit of the test set is 0.4 %
+    assert accuracy >= 0.985 and loss < 0.1           # the mean over seeds is 99.4 %; one digit of the test set is 0.4 %
     assert f"{accuracy:.2%}" in capsys.readouterr().out
     assert (tmp_path / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
     checkpoint = tg.load(tmp_path / "checkpoint.safetensors")

@@ -102,6 +102,18 @@ def test_unpooling_puts_back_and_pools_again():
     np.testing.assert_array_equal(x.grad.numpy(), (back != 0).numpy())
 
 
+@pytest.mark.parametrize("pool", [
+    lambda x: F.max_pool2d(x, 2), lambda x: F.max_pool2d(x, 2, return_indices=True)[0], lambda x: F.avg_pool2d(x, 2), lambda x: F.avg_pool2d(x, 4),
+    lambda x: F.avg_pool2d(x, 3, 1, 1, count_include_pad=False), lambda x: F.adaptive_avg_pool2d(x, 3), lambda x: F.adaptive_max_pool2d(x, 3),
+    lambda x: F.lp_pool2d(x, 2, 2), lambda x: F.fractional_max_pool2d(x, 2, 3)])
+def test_no_images(pool):
+    x = tg.ones(0, 3, 4, 4, requires_grad=True)
+    y = pool(x)
+    assert y.shape[:2] == (0, 3) and y.shape[2] == y.shape[3] > 0
+    y.sum().backward()
+    assert x.grad.shape == x.shape
+
+
 # -- means -------------------------------------------------------------------------------------------------------------
 
 def test_float16_is_summed_in_float32():

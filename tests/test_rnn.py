@@ -1,6 +1,8 @@
 """Recurrent layers against loops over their cells, packed sequences against single ones; the formulas are proven by the registry."""
 import copy
+import importlib.util
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +11,15 @@ import tinygrad_ed as tg
 from tinygrad_ed import nn
 from tinygrad_ed.autograd import gradcheck, gradgradcheck
 from tinygrad_ed.errors import DTypeError, InPlaceError, ShapeError
-from tinygrad_ed.nn.utils.rnn import (PackedSequence, pack_padded_sequence, pack_sequence, pad_packed_sequence, pad_sequence,
-                                      unpack_sequence, unpad_sequence)
+from tinygrad_ed.nn.utils.rnn import (
+    PackedSequence,
+    pack_padded_sequence,
+    pack_sequence,
+    pad_packed_sequence,
+    pad_sequence,
+    unpack_sequence,
+    unpad_sequence,
+)
 
 KINDS = ["RNN", "LSTM", "GRU"]
 CELLS = {"RNN": nn.RNNCell, "LSTM": nn.LSTMCell, "GRU": nn.GRUCell}
@@ -367,3 +376,35 @@ def test_what_does_not_fit_is_refused():
         pad_sequence([tg.zeros(2)], padding_side="top")
     with pytest.raises(ShapeError, match="packed data"):
         nn.GRU(3, 4)(pack_padded_sequence(x, [3, 2]))
+
+
+# -- the example -------------------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def example():
+    path = Path(__file__).parent.parent / "examples" / "char_rnn.py"
+    spec = importlib.util.spec_from_file_location("char_rnn", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_an_lstm_learns_to_write(example, capsys):
+    losses = example.main(["--epochs", "4", "--hidden", "96", "--write", "200"])
+    out = capsys.readouterr().out
+    assert losses[-1] < 2.3 and losses == sorted(losses, reverse=True)
+    assert len(out.split("\n\n", 1)[1].rstrip("\n")) >= 190 and "20,494 characters" in out
+    again = example.main(["--epochs", "4", "--hidden", "96", "--write", "1"])
+    assert again == losses
+
+
+def test_without_clipping_gradients_explode(example, capsys):
+    clipped, free = (example.main(["--epochs", "1", "--write", "1", *more]) for more in ([], ["--no-clip"]))
+    assert clipped[0] < 3.2 and not free[0] < 4
+    assert "a gradient has exploded" in capsys.readouterr().out
+
+
+def test_any_text_will_do(example, tmp_path, capsys):
+    (tmp_path / "text").write_text("na " * 400)
+    losses = example.main(["--text", str(tmp_path / "text"), "--epochs", "30", "--hidden", "16", "--batch-size", "4", "--layers", "2", "--lr", "2"])
+    assert losses[-1] < 0.1 and "na na na na na" in capsys.readouterr().out

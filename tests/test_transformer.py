@@ -175,7 +175,7 @@ def example(name):
 
 
 def test_a_transformer_learns_to_add(capsys):
-    right = example("tiny_transformer").main(["--digits", "2", "--steps", "350", "--width", "48", "--layers", "1", "--batch-size", "64"])
+    right = example("tiny_transformer").main(["--digits", "2", "--steps", "600", "--batch-size", "64"])
     out = capsys.readouterr().out
     assert f"{right:.1%} of the unseen sums are right" in out and " + " in out
-    assert right > 0.9
+    assert right >= 0.99

@@ -2,8 +2,9 @@
 import itertools
 
 import numpy as np
-import tinygrad_ed as tg
 from registry import call, case
+
+import tinygrad_ed as tg
 
 
 def numbers(value, n):

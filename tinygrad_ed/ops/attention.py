@@ -136,7 +136,8 @@ def _check(query: Tensor, key: Tensor, value: Tensor, mask: Optional, is_causal:
     if is_causal:
         raise ValueError(f"{name} takes attn_mask or is_causal; write attn_mask=attn_mask & tinygrad_ed.ones(L, S, dtype=bool).tril() for both")
     if mask.dtype.kind != "b" and mask.dtype != query.dtype:
-        raise DTypeError(f"{name} takes a mask of booleans or of the query's {query.dtype}, got {mask.dtype}; write mask.bool() or mask.to(query.dtype)")
+        raise DTypeError(f"{name} takes a mask of booleans or of the query's {query.dtype}, got {mask.dtype}; "
+                         f"write mask.bool() or mask.to(query.dtype)")
     if mask.ndim > len(shape) or any(n not in (1, m) for n, m in zip(mask.shape[::-1], shape[::-1])):
         raise ShapeError(f"{name}: a mask broadcasts to the scores' shape {shape}, got {mask.shape}; {given}")
     return shape

@@ -29,5 +29,5 @@ def kernels(x: Any) -> Any:
 
 
 def _plain() -> ModuleType:
-    from . import plain                               # at first use: `import tinygrad_ed` needs no kernels
+    from . import plain  # at first use: `import tinygrad_ed` needs no kernels
     return plain

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import itertools
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 Sizes = tuple[int, ...]
-Taps = tuple[tuple[Sizes, tuple[slice, ...], tuple[slice, ...]], ...]
+Taps = tuple[tuple[Sizes, tuple[Any, ...], tuple[Any, ...]], ...]
 
 
 class Window(NamedTuple):
@@ -24,9 +24,9 @@ class Window(NamedTuple):
         (4,)
         >>> for tap, outputs, inputs in every_other.taps((7,), (4,)):
         ...     print(tap, outputs, inputs)
-        (0,) (slice(1, 4, None),) (slice(1, 6, 2),)
-        (1,) (slice(0, 4, None),) (slice(0, 7, 2),)
-        (2,) (slice(0, 3, None),) (slice(1, 6, 2),)
+        (0,) (Ellipsis, slice(1, 4, None)) (Ellipsis, slice(1, 6, 2))
+        (1,) (Ellipsis, slice(0, 4, None)) (Ellipsis, slice(0, 7, 2))
+        (2,) (Ellipsis, slice(0, 3, None)) (Ellipsis, slice(1, 6, 2))
     """
 
     kernel: Sizes
@@ -48,7 +48,7 @@ class Window(NamedTuple):
         return tuple((n - 1) * s + span for n, s, span in zip(outputs, self.stride, self.span))
 
     def taps(self, inputs: Sizes, outputs: Sizes) -> Taps:
-        """For each tap in row-major order: its index, the outputs that it shows an input, not padding, and these inputs."""
+        """For each tap in row-major order: its index, and those of the outputs that it shows an input, not padding, and of these inputs."""
         return _taps(self, inputs, outputs)
 
 
@@ -58,7 +58,7 @@ def _taps(window: Window, inputs: Sizes, outputs: Sizes) -> Taps:
     taps = []
     for tap in itertools.product(*map(range, window.kernel)):
         outs, ins = zip(*[side[k] for side, k in zip(sides, tap)])
-        taps.append((tap, outs, ins))
+        taps.append((tap, (..., *outs), (..., *ins)))
     return tuple(taps)
 
 

@@ -19,6 +19,11 @@ class AnyConv(Module):
 
     dims: int
     transposed: bool
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: Any                                      # a tuple, "same" or "valid"
+    dilation: tuple[int, ...]
+    output_padding: tuple[int, ...]
     weight: Parameter
     bias: Parameter | None
 

@@ -7,6 +7,7 @@ from ...errors import DomainError, ShapeError
 from ...ops.spatial import Size
 from ...tensor import Tensor
 from ..lazy import LazyModuleMixin, UninitializedParameter, materialize
+from ..parameter import Parameter
 from .convolution import Conv1d, Conv2d, Conv3d
 from .transposed import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 
@@ -15,6 +16,9 @@ __all__ = [f"LazyConv{kind}{n}d" for kind in ("", "Transpose") for n in (1, 2, 3
 
 class _LazyAnyConv(LazyModuleMixin):
     """What lazy convolutions share, in front of the class that they become."""
+
+    weight: Parameter
+    bias: Parameter | None
 
     def __init__(self, out_channels: int, kernel_size: Size, *args: Any, groups: int, bias: bool, device: Any, dtype: Any, **options: Any):
         super().__init__(0, 0, kernel_size, *args, groups=groups, bias=False, device=device, dtype=dtype, **options)

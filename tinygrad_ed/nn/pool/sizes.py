@@ -162,8 +162,9 @@ class _FractionalMaxPool(Pool):
             raise ValueError(f"{name} takes an output_size or an output_ratio, got {'both' if output_size is not None else 'neither'}")
         self.kernel_size, self.return_indices = integers(name, "kernel_size", kernel_size, n, 1), return_indices
         self.output_size = None if output_size is None else integers(name, "output_size", output_size, n, 1)
-        self.output_ratio = output_ratio if output_ratio is None or isinstance(output_ratio, (tuple, list)) else (output_ratio,) * n
-        if self.output_ratio is not None and not all(0 < r < 1 for r in self.output_ratio):
+        ratios: Any = output_ratio if output_ratio is None or isinstance(output_ratio, (tuple, list)) else (output_ratio,) * n
+        self.output_ratio = ratios
+        if ratios is not None and not all(0 < r < 1 for r in ratios):
             raise DomainError(f"{name}: output_ratio lies between 0 and 1, got {output_ratio}")
         self.register_buffer("_random_samples", _random_samples)
 

@@ -108,7 +108,8 @@ class MaxUnpool1d(_MaxUnpool):
         kernel_size, stride, padding: as for `MaxUnpool2d`.
 
     Shapes:
-        Input: (N, C, L) or (C, L). Output: (N, C, L') or (C, L'). It is called with the indices too, and optionally with the output_size.
+        Input: (N, C, L) or (C, L). Output: (N, C, L') or (C, L').
+        It is called with the indices too, and optionally with the output_size.
 
     Example:
         >>> import tinygrad_ed as tg
@@ -128,7 +129,8 @@ class MaxUnpool2d(_MaxUnpool):
         padding: that of the pooling.
 
     Shapes:
-        Input: (N, C, H, W) or (C, H, W). Output: (N, C, H', W') or (C, H', W'). It is called with the indices too, and optionally with the output_size.
+        Input: (N, C, H, W) or (C, H, W). Output: (N, C, H', W') or (C, H', W').
+        It is called with the indices too, and optionally with the output_size.
 
     Example:
         >>> import tinygrad_ed as tg
@@ -146,7 +148,8 @@ class MaxUnpool3d(_MaxUnpool):
         kernel_size, stride, padding: as for `MaxUnpool2d`.
 
     Shapes:
-        Input: (N, C, D, H, W) or (C, D, H, W). Output: (N, C, D', H', W') or (C, D', H', W'). It is called with the indices too, and optionally with the output_size.
+        Input: (N, C, D, H, W) or (C, D, H, W). Output: (N, C, D', H', W') or (C, D', H', W').
+        It is called with the indices too, and optionally with the output_size.
 
     Example:
         >>> import tinygrad_ed as tg

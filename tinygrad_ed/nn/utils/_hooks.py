@@ -29,7 +29,7 @@ def put_hook(module: Module, hook: Any, what: str) -> Parameter:
     return weight
 
 
-def take_hook(module: Module, kind: type, name: str, what: str) -> Any:
+def take_hook(module: Module, kind: Any, name: str, what: str) -> Any:
     """Take such a hook away and return it.
 
     Raises:
@@ -37,9 +37,10 @@ def take_hook(module: Module, kind: type, name: str, what: str) -> Any:
     """
     table: Any = module._hooks.get("forward_pre", {})
     for key, hook in table.items():
-        if type(hook.function) is kind and hook.function.name == name:
+        function = hook.function
+        if type(function) is kind and function.name == name:
             del table[key]
             if not table:
                 del module._hooks["forward_pre"]
-            return hook.function
+            return function
     raise ValueError(f"{type(module).__name__} has no {what} of {name!r}")

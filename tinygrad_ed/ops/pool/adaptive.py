@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def _averaged(name: str, n: int, input: Any, output_size: OutputSize) -> Any:
                 x = _along(x, dim, m)
             return x
         window = Window(steps, steps, (0,) * n, (1,) * n)
-        return mean_of_windows(x, window=window, outputs=outputs, counts=int(np.prod(steps)))
+        return mean_of_windows(x, window=window, outputs=outputs, counts=prod(steps))
     return batched(pooled, input, n)
 
 
@@ -162,12 +163,12 @@ def largest_of(x: Any, starts: Sequence[Any], lengths: Sequence[Any]) -> tuple[A
         lead = seen.shape[:-2]
         places = places * array.shape[2 + i] + seen.reshape(
             *lead, *[1] * i, seen.shape[-2], *[1] * (n - 1 - i), *[1] * i, seen.shape[-1], *[1] * (n - 1 - i))
-    planes, outputs, taps = array.shape[:2], places.shape[-2 * n:-n], int(np.prod(places.shape[-n:]))
-    flat, places = array.reshape(*planes, -1), places.reshape(*places.shape[:-n], taps)
+    planes, outputs, taps = array.shape[:2], places.shape[-2 * n:-n], prod(places.shape[-n:])
+    flat, places = array.reshape(*planes, prod(array.shape[2:])), places.reshape(*places.shape[:-n], taps)
     if places.ndim == n + 1:
         best = flat.take(places, axis=2).argmax(-1)
         return values_at(x, places.reshape(-1)[best + xp.arange(0, places.size, taps).reshape(outputs)])
-    best = xp.take_along_axis(flat, places.reshape(*planes, -1), 2).reshape(places.shape).argmax(-1)
+    best = xp.take_along_axis(flat, places.reshape(*planes, prod(outputs) * taps), 2).reshape(places.shape).argmax(-1)
     return values_at(x, xp.take_along_axis(places, best[..., None], -1)[..., 0])
 
 

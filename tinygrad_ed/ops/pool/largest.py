@@ -35,7 +35,7 @@ def raw(x: Any) -> Any:
 def values_at(x: Any, places: Any) -> tuple[Any, Any]:
     """The elements of x (N, C, *inputs) at places (N, C, *outputs) in the plane of inputs, and the places, as Tensors if x is one."""
     rows = reshape_to(x, shape=(*x.shape[:2], prod(x.shape[2:])))
-    chosen = gather(rows, 2, wrap(places.reshape(*places.shape[:2], -1)))
+    chosen = gather(rows, 2, wrap(places.reshape(*places.shape[:2], prod(places.shape[2:]))))
     return reshape_to(chosen, shape=places.shape), wrap(places)
 
 

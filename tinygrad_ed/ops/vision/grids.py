@@ -86,7 +86,7 @@ def grid_sample(input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mod
     _check(input, grid, mode, padding_mode)
     n, channels, *sizes = input.shape
     d, aligned = len(sizes), bool(align_corners)
-    along = []                                        # for each dimension: which pixels are read there, and with what weights
+    along: list[Any] = []                             # for each dimension: which pixels are read there, and with what weights
     for k, length in enumerate(sizes):
         g = grid[..., d - 1 - k]
         u = (g + 1) * ((length - 1) / 2) if aligned else ((g + 1) * length - 1) / 2
@@ -100,7 +100,8 @@ def grid_sample(input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mod
     start = xp.arange(n).reshape(-1, *[1] * d)
     total: Any = 0.0
     for corner in product(*along):
-        position, known, weight = start, True, 1.0
+        position, known = start, True
+        weight: Any = 1.0
         for (i, w), length in zip(corner, sizes):
             known = known & ~((i._data < 0) | (i._data >= length))    # NaN among them, so that the result is NaN
             position = position * length + xp.nan_to_num(xp.where(known, i._data, 0)).astype(np.int64)

@@ -55,7 +55,7 @@ def select(condition: Any, x: Any, other: Any = 0) -> Any:
         return xp.where(condition, x, xp.asarray(other, x.dtype))
     bits = _bits(condition, x.dtype)
     x_bits = x.view(bits.dtype)
-    if type(other) is int and other == 0:
+    if getattr(other, "ndim", 0) == 0 and other == 0 and not np.signbit(other):
         bits &= x_bits
     else:
         other_bits = np.asarray(other, x.dtype).view(bits.dtype)

@@ -78,9 +78,10 @@ class Columns:
 
     def weight(self, matrix: Any) -> Any:
         """What `matrix` has made a matrix, as a weight again."""
+        filters = self.groups * self.filters
         if not self.channels_last:
-            return matrix.reshape(-1, self.channels, *self.window.kernel)
-        matrix = matrix.reshape(-1, *self.window.kernel, self.channels)
+            return matrix.reshape(filters, self.channels, *self.window.kernel)
+        matrix = matrix.reshape(filters, *self.window.kernel, self.channels)
         return self.xp.ascontiguousarray(matrix.transpose(0, matrix.ndim - 1, *range(1, matrix.ndim - 1)))
 
     def split(self, g: Any) -> Any:
@@ -118,7 +119,8 @@ class Columns:
         """The windows of a block of images, a view (n, groups, channels, *outputs, *kernel)."""
         if self.padded != x.shape[2:] or (self.channels_last and x.strides[1] != x.itemsize):
             frame = self._frame[:len(x)]
-            frame[(..., *[slice(p, p + n) for p, n in zip(self.window.padding, x.shape[2:])])] = x
+            middle = (..., *[slice(p, p + n) for p, n in zip(self.window.padding, x.shape[2:])])
+            frame[middle] = x
             x = frame
         steps = [[s * k for s, k in zip(x.strides[2:], by)] for by in (self.window.stride, self.window.dilation)]
         shape, strides = (*x.shape[:2], *self.outputs, *self.window.kernel), (*x.strides[:2], *steps[0], *steps[1])
@@ -164,11 +166,12 @@ class Columns:
             columns = self.xp.matmul(matrix.swapaxes(1, 2), split, out=self._columns(self.groups, self.rows, count))
         outputs = (lines.stop - lines.start, *self.outputs[1:])
         shape = (n, self.groups, self.channels, *outputs, *self.window.kernel)
-        columns = columns.reshape([shape[i] for i in self.order]).transpose(np.argsort(self.order))
+        taps_first = (*range(3 + len(outputs), len(shape)), *range(3 + len(outputs)))
+        columns = columns.reshape([shape[i] for i in self.order]).transpose([self.order.index(i) for i in taps_first])
         above = self.window.padding[0] - lines.start * self.window.stride[0]
         window = self.window._replace(padding=(above, *self.window.padding[1:]))
         for tap, outs, ins in window.taps(self.shape[2:], outputs):
-            total[(..., *ins)] += columns[(slice(None), slice(None), slice(None), *outs, *tap)]
+            total[ins] += columns[tap][outs]
 
 
 def _blocks(n: int, size: int) -> Iterator[slice]:

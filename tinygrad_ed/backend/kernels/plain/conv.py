@@ -80,9 +80,9 @@ def _scattered(g: Any, weight: Any, window: Window, groups: int, dx: Any) -> Non
 def _convolved(g: Any, weight: Any, groups: int, classes: Any, dx: Any) -> None:
     """The gradient of the input as convolutions of g with the reversed kernel."""
     xp, filters, flip = namespace(g), weight.shape[0] // groups, (..., *[slice(None, None, -1)] * (g.ndim - 2))
-    swapped = weight.reshape(groups, filters, *weight.shape[1:]).swapaxes(1, 2).reshape(-1, filters, *weight.shape[2:])
+    swapped = weight.reshape(groups, filters, *weight.shape[1:]).swapaxes(1, 2).reshape(dx.shape[1], filters, *weight.shape[2:])
     for inputs, taps, window in classes:
-        block, kernel = dx[(..., *inputs)], xp.ascontiguousarray(swapped[(..., *taps)][flip])
+        block, kernel = dx[inputs], xp.ascontiguousarray(swapped[taps][flip])
         if prod(window.kernel):
             conv_output(g, kernel, None, window, groups, block.shape[2:], out=block)
         else:
@@ -109,7 +109,7 @@ def _classes(window: Window, inputs: Sizes) -> Iterator[tuple[tuple, tuple, Wind
         sides.append(side)
     for choice in itertools.product(*sides):
         places, taps, numbers = zip(*choice)
-        yield places, taps, Window(*zip(*numbers))
+        yield (..., *places), (..., *taps), Window(*zip(*numbers))
 
 
 # -- windows as an array of their own ----------------------------------------------------------------------------------
@@ -118,7 +118,7 @@ def unfold(x: Any, window: Window, outputs: Sizes) -> Any:
     """The windows of x, with zeros for padding: (N, C, *kernel, *outputs)."""
     y = zeros(namespace(x), (*x.shape[:2], *window.kernel, *outputs), x.dtype)
     for tap, outs, ins in window.taps(x.shape[2:], outputs):
-        y[(slice(None), slice(None), *tap, *outs)] = x[(..., *ins)]
+        y[(slice(None), slice(None)) + tap][outs] = x[ins]
     return y
 
 
@@ -126,5 +126,5 @@ def fold(y: Any, window: Window, inputs: Sizes) -> Any:
     """The sum of windows (N, C, *kernel, *outputs), each at its place: (N, C, *inputs)."""
     x = zeros(namespace(y), (*y.shape[:2], *inputs), precision(y.dtype))
     for tap, outs, ins in window.taps(inputs, y.shape[2 + len(inputs):]):
-        x[(..., *ins)] += y[(slice(None), slice(None), *tap, *outs)]
+        x[ins] += y[(slice(None), slice(None)) + tap][outs]
     return x.astype(y.dtype, copy=False)

@@ -99,7 +99,7 @@ def logistic_loss(xp: Any, x: Any, t: Any, slope: Any) -> Any:
 
 @_elementwise
 def focal_logistic_loss(xp: Any, x: Any, t: Any, slope: Any, alpha: float, gamma: float) -> Any:
-    """α_t·u^γ·L with `logistic_loss` L, p = σ(x) and u = p + t - 2pt; the derivative is α_t·u^(γ-1)·(γ·(1 - 2t)·p·(1 - p)·L + u·(p - t))."""
+    """α_t·u^γ·L with `logistic_loss` L, p = σ(x) and u = p + t - 2pt; its derivative is α_t·u^(γ-1)·(γ·(1-2t)·p·(1-p)·L + u·(p - t))."""
     e = xp.abs(x)
     xp.negative(e, out=e)
     xp.exp(e, out=e)

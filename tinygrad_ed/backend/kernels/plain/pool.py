@@ -16,7 +16,7 @@ from .memory import empty, zeros
 
 __all__ = ["avg_pool", "avg_pool_input", "max_pool", "max_pool_input", "max_pool_places", "max_pool_take"]
 
-Counts = Union[float, tuple[tuple[int, ...], ...]]
+Counts = Union[float, tuple[tuple[int, ...], ...]]      # of the elements of a window: for all, or for each dimension one per output
 
 _CACHED = 2**18          # elements of the planes that are pooled at a time
 
@@ -33,14 +33,14 @@ def max_pool(x: Any, window: Window, outputs: Sizes) -> tuple[Any, Any]:
     for x_, y_, where_ in _planes(xp, x, y, where):
         y_[...], where_[...] = -np.inf, start
         for number, (_, outs, ins) in taps:
-            seen, best, place = x_[(..., *ins)], y_[(..., *outs)], where_[(..., *outs)]
+            seen, best, place = x_[ins], y_[outs], where_[outs]
             better = seen > best
             xp.maximum(best, seen, out=best)
             if number:                                # numbers rise: the largest so far is that of the last that was better
                 xp.maximum(place, xp.multiply(better.view("uint8"), where.dtype.type(number)), out=place)
         if xp is not np or (y_.size and np.isnan(y_.max())):
             for number, (_, outs, ins) in taps:
-                seen, place = x_[(..., *ins)], where_[(..., *outs)]
+                seen, place = x_[ins], where_[outs]
                 xp.copyto(place, where.dtype.type(number), where=seen != seen)
     return y, where
 
@@ -53,11 +53,11 @@ def max_pool_input(g: Any, where: Any, window: Window, inputs: Sizes) -> Any:
     overlap = any(s < span for s, span in zip(window.stride, window.span))
     for g_, where_, dx_ in _planes(xp, g.astype(dtype, copy=False), where, dx):
         for number, (_, outs, ins) in taps:
-            chosen = _if(xp, where_[(..., *outs)] == number, g_[(..., *outs)])
+            chosen = _if(xp, where_[outs] == number, g_[outs])
             if overlap:
-                dx_[(..., *ins)] += chosen
+                dx_[ins] += chosen
             else:
-                dx_[(..., *ins)] = chosen
+                dx_[ins] = chosen
     return dx.astype(g.dtype, copy=False)
 
 
@@ -74,7 +74,7 @@ def max_pool_take(x: Any, where: Any, window: Window) -> Any:
     xp = namespace(x)
     y = zeros(xp, where.shape, x.dtype)
     for number, (_, outs, ins) in enumerate(window.taps(x.shape[2:], where.shape[2:])):
-        xp.copyto(y[(..., *outs)], x[(..., *ins)], where=where[(..., *outs)] == number)
+        xp.copyto(y[outs], x[ins], where=where[outs] == number)
     return y
 
 
@@ -111,16 +111,16 @@ def _planes(xp: Any, *arrays: Any) -> Iterator[list]:
 # -- the mean ----------------------------------------------------------------------------------------------------------
 
 def avg_pool(x: Any, window: Window, outputs: Sizes, counts: Counts) -> Any:
-    """The sum of every window divided by a count, which is one number, or for each dimension a number for each output."""
+    """The sum of every window divided by its count."""
     xp = namespace(x)
     y = x.astype(precision(x.dtype), copy=False)
     if _is_whole(window, x.shape[2:], outputs):
-        share = xp.full(prod(window.kernel), 1 / counts, y.dtype)
+        share = xp.full(prod(window.kernel), _share(xp, counts, y.dtype), y.dtype)
         return (y.reshape(-1, len(share)) @ share).reshape(*x.shape[:2], *outputs).astype(x.dtype, copy=False)
-    for i, (n, m, (k, s, p, d)) in enumerate(zip(x.shape[2:], outputs, zip(*window))):       # a box is the product of its sides
-        total = zeros(xp, (*y.shape[:2 + i], m, *y.shape[3 + i:]), y.dtype)
-        for _, outs, ins in Window((k,), (s,), (p,), (d,)).taps((n,), (m,)):
-            total[_at(i, outs)] += y[_at(i, ins)]
+    for i, (n, m, side) in enumerate(zip(x.shape[2:], outputs, _sides(window)), 2):          # a box is the product of its sides
+        total = zeros(xp, (*y.shape[:i], m, *y.shape[i + 1:]), y.dtype)
+        for _, outs, ins in side.taps((n,), (m,)):
+            total.swapaxes(i, -1)[outs] += y.swapaxes(i, -1)[ins]
         y = total
     y *= _share(xp, counts, y.dtype)
     return y.astype(x.dtype, copy=False)
@@ -132,11 +132,10 @@ def avg_pool_input(g: Any, window: Window, inputs: Sizes, counts: Counts) -> Any
     dx = g.astype(precision(g.dtype), copy=False) * _share(xp, counts, precision(g.dtype))
     if _is_whole(window, inputs, g.shape[2:]):
         return xp.broadcast_to(dx, (*g.shape[:2], *inputs)).astype(g.dtype)
-    for i in reversed(range(len(inputs))):
-        n, m, (k, s, p, d) = inputs[i], g.shape[2 + i], [numbers[i] for numbers in window]
-        total = zeros(xp, (*dx.shape[:2 + i], n, *dx.shape[3 + i:]), dx.dtype)
-        for _, outs, ins in Window((k,), (s,), (p,), (d,)).taps((n,), (m,)):
-            total[_at(i, ins)] += dx[_at(i, outs)]
+    for i, n, m, side in [*zip(range(2, g.ndim), inputs, g.shape[2:], _sides(window))][::-1]:
+        total = zeros(xp, (*dx.shape[:i], n, *dx.shape[i + 1:]), dx.dtype)
+        for _, outs, ins in side.taps((n,), (m,)):
+            total.swapaxes(i, -1)[ins] += dx.swapaxes(i, -1)[outs]
         dx = total
     return dx.astype(g.dtype, copy=False)
 
@@ -146,8 +145,9 @@ def _is_whole(window: Window, inputs: Sizes, outputs: Sizes) -> bool:
     return window.kernel == inputs and set(outputs) == {1} and not any(window.padding)
 
 
-def _at(i: int, part: tuple[slice, ...]) -> tuple:
-    return (slice(None),) * (2 + i) + part
+def _sides(window: Window) -> list[Window]:
+    """The window along each dimension alone."""
+    return [Window((k,), (s,), (p,), (d,)) for k, s, p, d in zip(*window)]
 
 
 def _share(xp: Any, counts: Counts, dtype: np.dtype) -> Any:

@@ -55,6 +55,8 @@ def test_distributions(name, dtype):
     assert abs(values.mean() - expected.mean()) < tolerance and abs(values.std() / expected.std() - 1) < 0.05
     low, high = expected.support()
     assert values.min() >= low - 1e-6 and values.max() <= high + 1e-6
+    if "uniform" in name:
+        assert values.max() - values.min() > 0.999 * (high - low)
     assert abs(np.corrcoef(values[:-1], values[1:])[0, 1]) < 0.05                     # neighbours have nothing to do with each other
 
 

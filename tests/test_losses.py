@@ -315,6 +315,12 @@ def test_ctc_of_what_is_impossible():
         loss = F.ctc_loss(tg.log_softmax(x, -1), targets, times, counts, zero_infinity=True, reduction="sum")
         grad, = tg.autograd.grad(loss, x, create_graph=create_graph)
         assert np.isfinite(loss.item()) and np.isfinite(grad.detach().numpy()).all() and not grad.detach().numpy()[:, 1:].any()
+    x, targets = ctc_inputs(20, 2, 4, 3)
+    lp = tg.log_softmax(x, -1).detach()
+    lp[5, 0] = -INF                                   # at one time nothing is possible
+    loss = F.ctc_loss(lp.requires_grad_(), targets, [20, 20], [3, 3], reduction="none", zero_infinity=True)
+    loss.sum().backward()
+    assert loss.detach().numpy()[0] == 0 < loss.detach().numpy()[1] and not lp.grad.numpy()[:, 0].any() and np.isfinite(lp.grad.numpy()).all()
     certain = tg.full((2, 1, 2), -INF)
     certain[:, :, 1] = 0.0
     assert F.ctc_loss(certain, tg.tensor([[1]]), [2], [1]).item() == 0               # probabilities 0 and 1

@@ -165,6 +165,33 @@ def test_interpolation_says_what_is_wrong():
             act()
 
 
+# -- grids -------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_the_identity_grid_reads_the_image(mode, align_corners):
+    x = tg.tensor(RNG.normal(size=(2, 3, 4, 5)))
+    theta = tg.eye(2, 3, dtype=tg.float64).expand(2, 2, 3)
+    grid = F.affine_grid(theta, x.shape, align_corners)
+    np.testing.assert_allclose(F.grid_sample(x, grid, mode, "border", align_corners).numpy(), x.numpy(), rtol=1e-12)
+    if mode != "nearest":
+        half = F.affine_grid(theta, (2, 3, 2, 2), align_corners=True)
+        corners = F.grid_sample(x, half, mode, align_corners=True).numpy()
+        np.testing.assert_allclose(corners, x.numpy()[:, :, ::3, ::4], rtol=1e-12)
+
+
+def test_one_pixel_lies_in_the_middle():
+    theta = tg.eye(2, 3).unsqueeze(0)
+    for align_corners in (False, True):
+        assert F.affine_grid(theta, (1, 1, 1, 1), align_corners).tolist() == [[[[0.0, 0.0]]]]
+
+
+def test_positions_that_are_no_numbers_give_none():
+    for padding_mode in ("zeros", "border", "reflection"):
+        y = F.grid_sample(tg.ones(1, 1, 2, 2), tg.tensor([[[[float("nan"), 0.0], [0.0, 0.0]]]]), padding_mode=padding_mode)
+        assert np.isnan(y.numpy()).tolist() == [[[[True, False]]]]
+
+
 # -- layers ------------------------------------------------------------------------------------------------------------
 
 def test_shuffling_there_and_back():

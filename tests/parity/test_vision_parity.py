@@ -58,7 +58,7 @@ def test_pixel_unshuffle():
 
 
 @pytest.mark.parametrize("path", [*sorted({f"{name}.__init__" for name, _ in LAYERS}), "PixelUnshuffle.__init__", "functional.pad",
-                                  "functional.interpolate"])
+                                  "functional.interpolate", "functional.affine_grid", "functional.grid_sample"])
 def test_arguments_and_defaults(path):
     ours, theirs = nn, torch.nn
     for part in path.split("."):
@@ -83,6 +83,25 @@ def test_the_nearest_pixel_is_pytorchs(mode, dtype):
             ours = nn.functional.interpolate(tg.tensor(a), mode=mode, **given)
             theirs = torch.nn.functional.interpolate(torch.tensor(a), mode=mode, **given)
             np.testing.assert_array_equal(ours.numpy(), theirs.numpy(), str((n, given)))
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
+@pytest.mark.parametrize("padding_mode", ["zeros", "border", "reflection"])
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_a_spatial_transformer(mode, padding_mode, align_corners):
+    """Two images turned and moved by affine maps, with gradients of images and maps; far outside too, and a side of one pixel."""
+    rng = np.random.default_rng(0)
+    for shape in [(2, 3, 5, 4), (2, 1, 1, 6)]:
+        a, b = rng.normal(size=shape), rng.normal(size=(2, 2, 3)) * 2
+        w, results = rng.normal(size=(2, shape[1], 4, 3)), []
+        for lib in (tg, torch):
+            x, theta = lib.tensor(a, requires_grad=True), lib.tensor(b, requires_grad=True)
+            grid = lib.nn.functional.affine_grid(theta, (2, 1, 4, 3), align_corners=align_corners)
+            y = lib.nn.functional.grid_sample(x, grid, mode, padding_mode, align_corners)
+            y.backward(lib.tensor(w))
+            results.append([y.detach(), x.grad, theta.grad])
+        for ours, theirs in zip(*results):
+            np.testing.assert_allclose(0 if ours is None else ours.numpy(), theirs.numpy(), rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize("layer, shape", [

@@ -51,13 +51,14 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None =
     if theta.dtype.kind != "f":
         raise DTypeError(f"affine_grid takes floating point maps, got {theta.dtype}; write theta.float()")
     xp = module_of(theta.device)
-    steps = [xp.asarray(np.linspace(-1, 1, n) * (1 if align_corners else (n - 1) / n) if n > 1 else np.zeros(1), theta.dtype) for n in sizes]
+    steps = [xp.asarray(np.linspace(-1, 1, n) * (1 if align_corners else (n - 1) / n) if n > 1 else [0.0], theta.dtype) for n in sizes]
     axes = xp.meshgrid(*steps, indexing="ij")
     points = xp.stack([*axes[::-1], xp.ones_like(axes[0])], axis=-1).reshape(-1, d + 1)          # x first
     return reshape_to(matmul(wrap(points), permute_to(theta, dims=(0, 2, 1))), shape=(len(theta), *sizes, d))
 
 
-def grid_sample(input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mode: str = "zeros", align_corners: bool | None = None) -> Tensor:
+def grid_sample(input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mode: str = "zeros",
+                align_corners: bool | None = None) -> Tensor:
     """An image read at the positions of a grid, between its pixels by interpolation; differentiable in the image and in the positions.
 
     From Jaderberg et al., "Spatial Transformer Networks", 2015.

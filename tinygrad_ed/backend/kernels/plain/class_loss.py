@@ -178,7 +178,7 @@ def multilabel_margin_loss(x: Any, target: Any, scale: float, reduce: bool) -> t
     """
     xp, dtype, x = namespace(x), x.dtype, wide(x)
     n, classes = x.shape
-    listed = xp.minimum.accumulate(target >= 0, axis=1)
+    listed = xp.cumprod((target >= 0).astype(np.int64), axis=1) > 0
     longest = int(listed.sum(axis=1).max()) if xp is np else classes     # on a device to count them would wait
     listed, t = listed[:, :longest], xp.where(listed, target, 0)[:, :longest]
     rows = xp.arange(n)[:, None]
@@ -190,6 +190,6 @@ def multilabel_margin_loss(x: Any, target: Any, scale: float, reduce: bool) -> t
     loss = excess.sum(axis=(1, 2)) * (scale / classes)
     ahead = (excess > 0).astype(x.dtype)
     slope = ahead.sum(axis=1)
-    xp.subtract.at(slope, (rows, t), ahead.sum(axis=2))
+    xp.add.at(slope, (rows, t), -ahead.sum(axis=2))
     slope *= scale / classes
     return xp.asarray(loss.sum() if reduce else loss, dtype), slope

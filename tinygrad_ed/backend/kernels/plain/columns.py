@@ -12,7 +12,7 @@ from .memory import Scratch, zeros
 
 __all__: list[str] = []             # for the other kernels; no kernel itself
 
-_CACHED = 2**18          # elements of a block's matrix, if it has _COLUMNS columns at least: then the products are efficient
+_CACHED = 2**19          # elements of a block's matrix, if it has _COLUMNS columns at least: then the products are efficient
 _COLUMNS = 512
 _ON_DEVICE = 2**26       # the same where few large products are better than many small ones
 _MANY_OUTPUTS = 64       # outputs per image from which on a product for each image is efficient

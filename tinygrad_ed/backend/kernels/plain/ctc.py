@@ -38,7 +38,6 @@ def _paths(xp: Any, lp: Any, skips: Any) -> tuple:
         taken[t] = taken[t - 1]
         if t % 8 == 0:
             common = now.max(axis=1)
-            common = xp.where(common < NEVER / 2, 0, common)
             now -= common[:, None]
             taken[t] += common
     return alphas[:, :, 2:], taken

@@ -51,22 +51,22 @@ def minkowski_backward(g: Any, x1: Any, x2: Any, y: Any, p: float) -> tuple:
     xp = namespace(x1)
     a, b, y = _by_coordinate(xp, x1), _by_coordinate(xp, x2), wide(y)
     da, db = zeros(xp, a.shape, a.dtype), zeros(xp, b.shape, b.dtype)
+    ones = xp.ones(max(a.shape[2], b.shape[2]), a.dtype)
     for rows in _rows(xp, x1, x2):
         scale = 1 / xp.where(y[:, rows] == 0, xp.inf, y[:, rows])
+        weight = g[:, rows] * scale if p == 2 else g[:, rows].astype(y.dtype)
         for m in range(len(a)):
             d = a[m, :, rows, None] - b[m, :, None]
-            if p == 2:
-                d *= scale
-            elif p == 1:
+            if p == 1:
                 xp.sign(d, out=d)
-            else:
+            elif p != 2:
                 size = xp.abs(d)
                 size *= scale
                 size[size == 0] = 1                   # times the sign of 0
                 size **= p - 1
                 xp.sign(d, out=d)
                 d *= size
-            d *= g[:, rows]
-            da[m, :, rows] = d.sum(axis=2)
-            db[m] -= d.sum(axis=1)
+            d *= weight
+            da[m, :, rows] = d @ ones[:d.shape[2]]    # products are the fastest sums
+            db[m] -= ones[:d.shape[1]] @ d
     return tuple(xp.ascontiguousarray(d.transpose(1, 2, 0)).astype(x.dtype, copy=False) for d, x in ((da, x1), (db, x2)))

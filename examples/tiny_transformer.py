@@ -116,7 +116,8 @@ def main(argv=None):
     held_out = min(1000, len(pairs) // 10)
     test, training = pairs[:held_out], pairs[held_out:]
     model = Adder(3 * n + 2, args.width, args.heads, args.layers).to(args.device)
-    print(f"{len(training):,} pairs to learn from, {len(test):,} to be tested on, {sum(p.numel() for p in model.parameters()):,} parameters")
+    parameters = sum(p.numel() for p in model.parameters())
+    print(f"{len(training):,} pairs to learn from, {len(test):,} to be tested on, {parameters:,} parameters")
     train(model, training, n, args.steps, args.batch_size, args.lr)
     right = accuracy(model, test, n)
     print(f"\n{right:.1%} of the unseen sums are right, for example")

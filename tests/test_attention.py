@@ -193,16 +193,16 @@ def test_writing_into_the_output_is_noticed():
 
 def test_errors_say_what_was_expected():
     q, k, v = triple(2)
+    attend, ones = F.scaled_dot_product_attention, tg.ones(5, 6)
     for error, what, act in [
-            (ShapeError, r"takes a query \(\*, L, E\), a key \(\*, S, E\) and a value", lambda: F.scaled_dot_product_attention(q, k[..., :2], v)),
-            (ShapeError, "do not broadcast.*enable_gqa", lambda: F.scaled_dot_product_attention(q, k[:1].expand(3, 6, 4), v)),
-            (ShapeError, r"a mask broadcasts to the scores' shape \(2, 5, 6\), got \(6, 5\)",
-             lambda: F.scaled_dot_product_attention(q, k, v, tg.ones(6, 5, dtype=tg.bool))),
-            (ValueError, "attn_mask or is_causal", lambda: F.scaled_dot_product_attention(q, k, v, tg.ones(5, 6, dtype=tg.bool), is_causal=True)),
-            (DTypeError, "write mask.bool()", lambda: F.scaled_dot_product_attention(q, k, v, tg.ones(5, 6, dtype=tg.int64))),
-            (DTypeError, "one dtype", lambda: F.scaled_dot_product_attention(q, k.float(), v)),
-            (DomainError, "dropout_p is a probability", lambda: F.scaled_dot_product_attention(q, k, v, dropout_p=-0.1)),
-            (DTypeError, "floating point", lambda: F.scaled_dot_product_attention(q.long(), k.long(), v.long()))]:
+            (ShapeError, r"takes a query \(\*, L, E\), a key \(\*, S, E\) and a value", lambda: attend(q, k[..., :2], v)),
+            (ShapeError, "do not broadcast.*enable_gqa", lambda: attend(q, k[:1].expand(3, 6, 4), v)),
+            (ShapeError, r"a mask broadcasts to the scores' shape \(2, 5, 6\), got \(6, 5\)", lambda: attend(q, k, v, ones.T.bool())),
+            (ValueError, "attn_mask or is_causal", lambda: attend(q, k, v, ones.bool(), is_causal=True)),
+            (DTypeError, "write mask.bool()", lambda: attend(q, k, v, ones.long())),
+            (DTypeError, "one dtype", lambda: attend(q, k.float(), v)),
+            (DomainError, "dropout_p is a probability", lambda: attend(q, k, v, dropout_p=-0.1)),
+            (DTypeError, "floating point", lambda: attend(q.long(), k.long(), v.long()))]:
         with pytest.raises(error, match=what):
             act()
 

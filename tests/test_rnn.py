@@ -364,7 +364,7 @@ def test_packing_is_differentiable_twice():
 
 def test_what_does_not_fit_is_refused():
     x = tg.zeros(3, 2, 4)
-    for lengths, what in [([4, 2], r"between 1 and 3 steps, got lengths \[4, 2\]"), ([3, 0], "between 1 and 3"), ([3], "has 2 sequences"),
+    for lengths, what in [([4, 2], r"between 1 and 3 steps, got lengths \[4, 2\]"), ([3, 0], "between 1 and 3"), ([3], "are 2 sequences"),
                           ([2, 3], "enforce_sorted=False")]:
         with pytest.raises(ShapeError, match=what):
             pack_padded_sequence(x, lengths)
@@ -406,5 +406,6 @@ def test_without_clipping_gradients_explode(example, capsys):
 
 def test_any_text_will_do(example, tmp_path, capsys):
     (tmp_path / "text").write_text("na " * 400)
-    losses = example.main(["--text", str(tmp_path / "text"), "--epochs", "30", "--hidden", "16", "--batch-size", "4", "--layers", "2", "--lr", "2"])
+    sizes = ["--epochs", "30", "--hidden", "16", "--batch-size", "4", "--layers", "2", "--lr", "2"]
+    losses = example.main(["--text", str(tmp_path / "text"), *sizes])
     assert losses[-1] < 0.1 and "na na na na na" in capsys.readouterr().out

@@ -155,7 +155,7 @@ def test_weights_begin_as_they_should():
 
 def test_errors_say_what_was_expected():
     model = nn.Transformer(6, 2, 1, 1, 8)
-    with pytest.raises(ShapeError, match=r"d_model=6 takes src and tgt \(steps, sequences, features\) of as many sequences, got shapes \(5, 2, 6\) and \(5, 3, 6\)"):
+    with pytest.raises(ShapeError, match=r"d_model=6 takes src and tgt \(steps, sequences, features\) of as many .*\(5, 3, 6\)"):
         model(tg.zeros(5, 2, 6), tg.zeros(5, 3, 6))
     with pytest.raises(ValueError, match='"relu", "gelu" or a function, got \'tan\''):
         nn.TransformerDecoderLayer(6, 2, activation="tan")

@@ -70,7 +70,8 @@ def _(d):
       numpy=lambda q, k, v, mask, keep: attend(q, k, v, mask, scale=0.5, keep=keep, keep_prob=0.8))
 def _(d):
     l, s, e, w = lengths(d)
-    return call(d.array((2, l, e)), d.array((2, s, e)), d.array((2, s, w)), d.pick([None, d.array((2, l, s)), d.bools((2, l, s))]), d.bools((2, l, s)))
+    mask = d.pick([None, d.array((2, l, s)), d.bools((2, l, s))])
+    return call(d.array((2, l, e)), d.array((2, s, e)), d.array((2, s, w)), mask, d.bools((2, l, s)))
 
 
 def heads(d, **options):
@@ -107,8 +108,8 @@ def _(d):
 def _(d):
     args, (l, s, n) = heads(d)
     k, v = d.array((s, n, 3)), d.array((s, n, 2))
-    return call(args[0], k, v, *args[3:5], None, *args[6:], need_weights=d.bool(), use_separate_proj_weight=True, q_proj_weight=d.array((4, 4)),
-                k_proj_weight=d.array((4, 3)), v_proj_weight=d.array((4, 2)))
+    return call(args[0], k, v, *args[3:5], None, *args[6:], need_weights=d.bool(), use_separate_proj_weight=True,
+                q_proj_weight=d.array((4, 4)), k_proj_weight=d.array((4, 3)), v_proj_weight=d.array((4, 2)))
 
 
 @case("nn.functional.multi_head_attention_forward", parity_rtol=1e-8)

@@ -68,7 +68,8 @@ def test_values_gradients_and_state(options, batched, wanted):
             compare(*pair(E, HEADS, **options), inputs(options, batched)[:1 + max(same)], same, {}, **wanted)
 
 
-@pytest.mark.parametrize("options", [{}, {"batch_first": True}, {"add_bias_kv": True}, {"add_zero_attn": True, "add_bias_kv": True}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"batch_first": True}, {"add_bias_kv": True}, {"add_zero_attn": True, "add_bias_kv": True}],
+                         ids=str)
 @pytest.mark.parametrize("attn", [None, "bool", "float", "bool per head", "float per head"])
 @pytest.mark.parametrize("padding", [None, "bool", "float"])
 @pytest.mark.parametrize("batched", [True, False])
@@ -168,18 +169,18 @@ def test_first_parameters_are_distributed_alike():
 
 def test_what_pytorch_refuses_is_refused():
     for lib in (tg, torch):
-        n, F, zeros = lib.nn, lib.nn.functional, lib.zeros
-        layer, x = n.MultiheadAttention(8, 2), zeros(5, 3, 8)
+        n, attend, zeros = lib.nn, lib.nn.functional.scaled_dot_product_attention, lib.zeros
+        layer, x, heads = n.MultiheadAttention(8, 2), zeros(5, 3, 8), zeros(1, 3, 2, 2)
         for act in [
                 lambda: n.MultiheadAttention(8, 3), lambda: n.MultiheadAttention(0, 1), lambda: n.MultiheadAttention(8, 0),
-                lambda: layer(zeros(5, 3, 7), x, x), lambda: layer(x, zeros(6, 3, 8), x), lambda: layer(x, x[0], x), lambda: layer(zeros(8), zeros(8), zeros(8)),
-                lambda: layer(x, x, x, attn_mask=zeros(5, 4)), lambda: layer(x, x, x, key_padding_mask=zeros(3, 4, dtype=lib.bool)),
+                lambda: layer(zeros(5, 3, 7), x, x), lambda: layer(x, zeros(6, 3, 8), x), lambda: layer(x, x[0], x),
+                lambda: layer(zeros(8), zeros(8), zeros(8)), lambda: layer(x, x, x, attn_mask=zeros(5, 4)),
+                lambda: layer(x, x, x, key_padding_mask=zeros(3, 4, dtype=lib.bool)),
                 lambda: layer(x, x, x, attn_mask=zeros(5, 5, dtype=lib.int64)), lambda: layer(x, x, x, is_causal=True),
                 lambda: layer(x, x, x, attn_mask=zeros(5, 5, 5)), lambda: layer(x.double(), x.double(), x.double()),
-                lambda: F.scaled_dot_product_attention(x, x, x, zeros(5, 5)), lambda: F.scaled_dot_product_attention(x, x, x, dropout_p=1.5),
-                lambda: F.scaled_dot_product_attention(x, x, x, zeros(3, 3, dtype=lib.int64)), lambda: F.scaled_dot_product_attention(x[0, 0], x, x),
-                lambda: F.scaled_dot_product_attention(x, zeros(5, 3, 4), x), lambda: F.scaled_dot_product_attention(x, zeros(4, 3, 8), zeros(4, 3, 8)),
-                lambda: F.scaled_dot_product_attention(x, x.double(), x.double()), lambda: F.scaled_dot_product_attention(x, x, x, zeros(3, 3, dtype=lib.float64)),
-                lambda: F.scaled_dot_product_attention(zeros(1, 4, 2, 2), zeros(1, 3, 2, 2), zeros(1, 3, 2, 2), enable_gqa=True)]:
+                lambda: attend(x, x, x, zeros(5, 5)), lambda: attend(x, x, x, dropout_p=1.5), lambda: attend(x[0, 0], x, x),
+                lambda: attend(x, x, x, zeros(3, 3, dtype=lib.int64)), lambda: attend(x, x, x, zeros(3, 3, dtype=lib.float64)),
+                lambda: attend(x, zeros(5, 3, 4), x), lambda: attend(x, zeros(4, 3, 8), zeros(4, 3, 8)),
+                lambda: attend(x, x.double(), x.double()), lambda: attend(zeros(1, 4, 2, 2), heads, heads, enable_gqa=True)]:
             with pytest.raises((ValueError, RuntimeError, TypeError, AssertionError)):
                 act()

@@ -78,7 +78,8 @@ def test_layers(name, options):
     assert repr(ours) == repr(theirs)
     x = rng.normal(size=(BATCH, STEPS, INPUTS) if options.get("batch_first") else (STEPS, BATCH, INPUTS))
     compare(ours, theirs, lambda layer, xs, lib: layer(xs[0]), [x])
-    compare(*pair(name, INPUTS, HIDDEN, **options), lambda layer, xs, lib: with_states(layer, xs[0], xs[1:]), [x, *first_states(name, options, rng)])
+    compare(*pair(name, INPUTS, HIDDEN, **options), lambda layer, xs, lib: with_states(layer, xs[0], xs[1:]),
+            [x, *first_states(name, options, rng)])
 
 
 @layers
@@ -190,7 +191,8 @@ def test_packing_and_padding(batch_first, shape, enforce_sorted):
         w = lib.tensor(np.random.default_rng(7).normal(size=tuple(back.shape)))
         ((back * w).sum() + (left * left).sum()).backward()
         indices = [i for i in (packed.sorted_indices, packed.unsorted_indices) if i is not None]
-        results.append([padded, left, packed.data, packed.batch_sizes, again.data, back, n, *indices, *listed, *cut, *[s.grad for s in sequences]])
+        results.append([padded, left, packed.data, packed.batch_sizes, again.data, back, n, *indices, *listed, *cut,
+                        *[s.grad for s in sequences]])
     assert len(results[0]) == len(results[1])
     for a, b in zip(*results):
         assert str(a.dtype) == str(b.dtype).removeprefix("torch.")
@@ -211,6 +213,7 @@ def test_packed_sequences_are_converted():
 def test_what_pytorch_refuses_is_refused():
     for lib in (tg, torch):
         n, rnn, zeros = lib.nn, lib.nn.utils.rnn, lib.zeros
+        x, state = zeros(3, 2, 4), zeros(1, 2, 6)
         lstm, gru = n.LSTM(4, 6), n.GRU(4, 6, 2, bidirectional=True)
         packed = rnn.pack_padded_sequence(zeros(3, 2, 5), [3, 2])
         for act in [
@@ -218,10 +221,10 @@ def test_what_pytorch_refuses_is_refused():
                 lambda: n.LSTM(4, 5, proj_size=5), lambda: n.LSTM(4, 5, proj_size=-1), lambda: n.GRU(4, 5, proj_size=2),
                 lambda: n.RNN(4, 5, nonlinearity="sigmoid"), lambda: n.RNNBase("XYZ", 4, 5), lambda: n.LSTM(4, 5.0),
                 lambda: lstm(zeros(3, 2, 5)), lambda: lstm(zeros(4)), lambda: lstm(zeros(3, 2, 4, 1)), lambda: lstm(zeros(0, 2, 4)),
-                lambda: lstm(zeros(3, 2, 4), (zeros(1, 2, 6), zeros(1, 3, 6))), lambda: lstm(zeros(3, 2, 4), (zeros(2, 2, 6), zeros(1, 2, 6))),
-                lambda: lstm(zeros(3, 4), (zeros(1, 2, 6), zeros(1, 2, 6))), lambda: gru(zeros(3, 2, 4), zeros(4, 6)),
-                lambda: gru(zeros(3, 2, 4), zeros(2, 2, 6)), lambda: gru(zeros(3, 4), zeros(4, 1, 6)), lambda: lstm(packed), lambda: lstm(zeros(3, 2, 4).double()),
-                lambda: n.LSTMCell(4, 6)(zeros(2, 5)), lambda: n.GRUCell(4, 6)(zeros(2, 4), zeros(3, 6)), lambda: n.RNNCell(4, 6)(zeros(2, 3, 4)),
+                lambda: lstm(x, (state, zeros(1, 3, 6))), lambda: lstm(x, (zeros(2, 2, 6), state)), lambda: lstm(x[:, 0], (state, state)),
+                lambda: gru(x, zeros(4, 6)), lambda: gru(x, zeros(2, 2, 6)), lambda: gru(x[:, 0], zeros(4, 1, 6)),
+                lambda: lstm(packed), lambda: lstm(x.double()), lambda: n.LSTMCell(4, 6)(zeros(2, 5)),
+                lambda: n.GRUCell(4, 6)(zeros(2, 4), zeros(3, 6)), lambda: n.RNNCell(4, 6)(zeros(2, 3, 4)),
                 lambda: rnn.pack_padded_sequence(zeros(3, 2, 4), [2, 3]), lambda: rnn.pack_padded_sequence(zeros(3, 2, 4), [3, 0]),
                 lambda: rnn.pack_padded_sequence(zeros(3, 2, 4), [3]),
                 lambda: rnn.pack_sequence([zeros(2), zeros(3)]), lambda: rnn.pad_packed_sequence(packed, total_length=2),

@@ -11,7 +11,8 @@ import tinygrad_ed as tg  # noqa: E402
 from tinygrad_ed import nn  # noqa: E402
 
 L, S, N, E, HEADS, WIDTH = 5, 6, 3, 8, 2, 10
-OPTIONS = [{}, {"norm_first": True}, {"activation": "gelu"}, {"batch_first": True, "bias": False}, {"layer_norm_eps": 0.1, "activation": "gelu", "norm_first": True}]
+OPTIONS = [{}, {"norm_first": True}, {"activation": "gelu"}, {"batch_first": True, "bias": False},
+           {"layer_norm_eps": 0.1, "activation": "gelu", "norm_first": True}]
 options_grid = pytest.mark.parametrize("options", OPTIONS, ids=str)
 pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched", "ignore:enable_nested_tensor", "ignore:The PyTorch API of nested")
 
@@ -128,7 +129,8 @@ def test_custom_encoder_and_decoder():
         assert tuple(y.shape) == (L, N, E) and y[0, 0, 0].item() == 2
 
 
-@pytest.mark.parametrize("name", ["TransformerEncoderLayer", "TransformerDecoderLayer", "TransformerEncoder", "TransformerDecoder", "Transformer"])
+@pytest.mark.parametrize("name", ["TransformerEncoderLayer", "TransformerDecoderLayer", "TransformerEncoder", "TransformerDecoder",
+                                  "Transformer"])
 @pytest.mark.parametrize("method", ["__init__", "forward"])
 def test_arguments_are_pytorchs(name, method):
     a, b = (inspect.signature(getattr(getattr(n, name), method)).parameters for n in (nn, torch.nn))
@@ -141,7 +143,8 @@ def test_what_pytorch_refuses_is_refused():
         n, zeros = lib.nn, lib.zeros
         model = n.Transformer(8, 2, 1, 1, 16)
         for act in [lambda: n.TransformerEncoderLayer(8, 3), lambda: n.TransformerEncoderLayer(8, 2, activation="tan"),
-                    lambda: model(zeros(5, 2, 8), zeros(5, 3, 8)), lambda: model(zeros(5, 2, 7), zeros(5, 2, 8)), lambda: model(zeros(5, 2, 8), zeros(5, 8)),
+                    lambda: model(zeros(5, 2, 8), zeros(5, 3, 8)), lambda: model(zeros(5, 2, 7), zeros(5, 2, 8)),
+                    lambda: model(zeros(5, 2, 8), zeros(5, 8)),
                     lambda: model.encoder(zeros(5, 2, 8), mask=zeros(4, 4)), lambda: n.Transformer(8, 3)]:
             with pytest.raises((ValueError, RuntimeError, AssertionError)):
                 act()

@@ -109,8 +109,8 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn
 def _repeated(query: Tensor, x: Tensor) -> Tensor:
     """Each head of x as often in a row as the query has heads for it."""
     if min(query.ndim, x.ndim) < 3 or not x.shape[-3] or query.shape[-3] % x.shape[-3]:
-        raise ShapeError(f"scaled_dot_product_attention: with enable_gqa the heads of key and value, dimension -3, divide the query's; got a "
-                         f"query of shape {query.shape} and {x.shape}")
+        raise ShapeError(f"scaled_dot_product_attention: with enable_gqa the heads of key and value, dimension -3, divide the query's; got "
+                         f"shapes {query.shape} and {x.shape}")
     times = query.shape[-3] // x.shape[-3]
     return x if times == 1 else repeat_interleave(x, times, -3)
 
@@ -134,7 +134,7 @@ def _check(query: Tensor, key: Tensor, value: Tensor, mask: Optional, is_causal:
     if mask is None:
         return shape
     if is_causal:
-        raise ValueError(f"{name} takes attn_mask or is_causal; write attn_mask=attn_mask & tinygrad_ed.ones(L, S, dtype=bool).tril() for both")
+        raise ValueError(f"{name} takes attn_mask or is_causal; for both write attn_mask=mask & tinygrad_ed.ones(L, S, dtype=bool).tril()")
     if mask.dtype.kind != "b" and mask.dtype != query.dtype:
         raise DTypeError(f"{name} takes a mask of booleans or of the query's {query.dtype}, got {mask.dtype}; "
                          f"write mask.bool() or mask.to(query.dtype)")
@@ -157,10 +157,10 @@ def _kept(query: Tensor, shape: tuple[int, ...], p: float) -> tuple[Any, float]:
 # -- several heads -----------------------------------------------------------------------------------------------------
 
 def multi_head_attention_forward(
-        query: Tensor, key: Tensor, value: Tensor, embed_dim_to_check: int, num_heads: int, in_proj_weight: Optional, in_proj_bias: Optional,
-        bias_k: Optional, bias_v: Optional, add_zero_attn: bool, dropout_p: float, out_proj_weight: Tensor, out_proj_bias: Optional,
-        training: bool = True, key_padding_mask: Optional = None, need_weights: bool = True, attn_mask: Optional = None,
-        use_separate_proj_weight: bool = False, q_proj_weight: Optional = None, k_proj_weight: Optional = None,
+        query: Tensor, key: Tensor, value: Tensor, embed_dim_to_check: int, num_heads: int, in_proj_weight: Optional,
+        in_proj_bias: Optional, bias_k: Optional, bias_v: Optional, add_zero_attn: bool, dropout_p: float, out_proj_weight: Tensor,
+        out_proj_bias: Optional, training: bool = True, key_padding_mask: Optional = None, need_weights: bool = True,
+        attn_mask: Optional = None, use_separate_proj_weight: bool = False, q_proj_weight: Optional = None, k_proj_weight: Optional = None,
         v_proj_weight: Optional = None, static_k: Optional = None, static_v: Optional = None, average_attn_weights: bool = True,
         is_causal: bool = False, *, batch_first: bool = False) -> tuple[Tensor, Optional]:
     """Attention in several subspaces at once: projections of query, key and value, attention in each head, a projection of the result.
@@ -211,7 +211,9 @@ def multi_head_attention_forward(
         >>> y.shape, weights.shape
         ((5, 2, 4), (2, 5, 5))
     """
-    batched = _check_heads(query, key, value, embed_dim_to_check, num_heads, use_separate_proj_weight, key_padding_mask, attn_mask, is_causal)
+    _check_heads(query, key, value, embed_dim_to_check, num_heads, use_separate_proj_weight)
+    _check_masks(key_padding_mask, attn_mask, is_causal)
+    batched = query.ndim == 3
     if not batched:
         query, key, value = _batch_of_one(query, key, value, 0 if batch_first else 1)
         key_padding_mask = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
@@ -220,7 +222,8 @@ def multi_head_attention_forward(
     q, k, v = _projected(query, key, value, weights, in_proj_bias)
     extra = 0
     if bias_k is not None and bias_v is not None:
-        k, v = (cat([x, _expanded(b, (*(n if d != along else 1 for d in range(2)), b.shape[-1]))], along) for x, b in ((k, bias_k), (v, bias_v)))
+        once = (n, 1) if batch_first else (1, n)
+        k, v = (cat([x, _expanded(b, (*once, x.shape[2]))], along) for x, b in ((k, bias_k), (v, bias_v)))
         extra += 1
     order = (0, 2, 1, 3) if batch_first else (1, 2, 0, 3)        # between (N, L, heads, D) or (L, N, heads, D) and (N, heads, L, D)
     q, k, v = (permute_to(reshape_to(x, shape=(*x.shape[:2], num_heads, x.shape[2] // num_heads)), dims=order) for x in (q, k, v))
@@ -289,21 +292,24 @@ def _check_mask(what: str, mask: Tensor, *shapes: tuple[int, ...]) -> None:
         raise ShapeError(f"multi_head_attention_forward: {what} has shape {' or '.join(map(str, shapes))}, got {mask.shape}")
 
 
-def _check_heads(query: Tensor, key: Tensor, value: Tensor, embed_dim: int, heads: int, separate: bool, padding: Optional, mask: Optional,
-                 is_causal: bool) -> bool:
-    """Refuse shapes that do not fit together; whether there is a batch dimension."""
+def _check_heads(query: Tensor, key: Tensor, value: Tensor, embed_dim: int, heads: int, separate: bool) -> None:
+    """Refuse shapes that do not fit together."""
     name = "multi_head_attention_forward"
     given = f"query {query.shape}, key {key.shape}, value {value.shape}"
-    if query.ndim not in (2, 3) or key.ndim != query.ndim or value.ndim != query.ndim:
+    if query.ndim not in (2, 3) or not query.ndim == key.ndim == value.ndim:
         raise ShapeError(f"{name} takes query, key and value of 3 dimensions, or of 2 for one sequence, got {given}")
-    if query.shape[-1] != embed_dim or key.shape[:-1] != value.shape[:-1] or (not separate and key.shape[-1] != embed_dim != value.shape[-1]):
+    widths = {query.shape[-1]} if separate else {query.shape[-1], key.shape[-1], value.shape[-1]}
+    if widths != {embed_dim} or key.shape[:-1] != value.shape[:-1]:
         raise ShapeError(f"{name} with embed_dim={embed_dim}: got {given}; set kdim and vdim where key and value have other widths")
     if embed_dim % heads:
         raise ShapeError(f"{name}: embed_dim={embed_dim} is cut into {heads} heads, which must divide it")
+
+
+def _check_masks(padding: Optional, mask: Optional, is_causal: bool) -> None:
+    name = "multi_head_attention_forward"
     if is_causal and mask is None:
         raise ValueError(f"{name}: is_causal says that attn_mask is causal, and there is none; write "
                          f"attn_mask=tinygrad_ed.nn.Transformer.generate_square_subsequent_mask(L)")
     for what, m in (("key_padding_mask", padding), ("attn_mask", mask)):
         if m is not None and m.dtype.kind not in "bf":
             raise DTypeError(f"{name}: {what} has booleans or floating point numbers, got {m.dtype}; write mask.bool()")
-    return query.ndim == 3

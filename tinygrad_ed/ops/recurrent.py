@@ -228,13 +228,14 @@ def _check(name: str, input: Tensor, states: dict[str, Tensor], parameters: tupl
     """Refuse shapes that do not fit together."""
     if not sizes:
         raise ShapeError(f"{name} takes sequences of at least one step")
-    inputs, outputs = input.shape[-1] if input.ndim else 0, parameters[1].shape[-1]
-    wanted = {"input": (input, (sum(sizes), inputs)), **{k: (s, (sizes[0], outputs if k == "h" else hidden)) for k, s in states.items()},
-              **{k: (p, shape) for k, p, shape in zip(("w_ih", "w_hh", "b_ih", "b_hh"), parameters, (
-                  (gates * hidden, inputs), (gates * hidden, outputs), (gates * hidden,), (gates * hidden,)))}, "w_hr": (w_hr, (outputs, hidden))}
-    for what, (x, shape) in wanted.items():
-        if x is not None and x.shape != shape:
-            raise ShapeError(f"{name}: with an input of shape {input.shape} and {hidden} hidden units {what} has shape {shape}, got {x.shape}")
+    n, rows, outputs = sizes[0], gates * hidden, parameters[1].shape[-1]
+    inputs = input.shape[-1] if input.ndim else 0
+    wanted = {"input": (sum(sizes), inputs), "h": (n, outputs), "c": (n, hidden), "w_ih": (rows, inputs), "w_hh": (rows, outputs),
+              "b_ih": (rows,), "b_hh": (rows,), "w_hr": (outputs, hidden)}
+    for what, x in {"input": input, **states, **dict(zip(("w_ih", "w_hh", "b_ih", "b_hh"), parameters)), "w_hr": w_hr}.items():
+        if x is not None and x.shape != wanted[what]:
+            raise ShapeError(f"{name}: with an input of shape {input.shape} and {hidden} hidden units {what} has shape {wanted[what]}, "
+                             f"got {x.shape}")
 
 
 # -- cells -------------------------------------------------------------------------------------------------------------

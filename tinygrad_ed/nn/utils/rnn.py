@@ -156,27 +156,27 @@ def pack_padded_sequence(input: Tensor, lengths: Lengths, batch_first: bool = Fa
         >>> pack_padded_sequence(padded, [2, 1, 3], batch_first=True, enforce_sorted=False).data
         tensor([4, 1, 3, 5, 2, 6])
     """
+    order = "(sequences, steps, *)" if batch_first else "(steps, sequences, *)"
     if input.ndim < 2:
-        raise ShapeError(f"pack_padded_sequence takes {'(sequences, steps, *)' if batch_first else '(steps, sequences, *)'}, got shape {input.shape}")
+        raise ShapeError(f"pack_padded_sequence takes {order}, got shape {input.shape}")
     n = np.asarray(to_numpy(lengths._data) if isinstance(lengths, Tensor) else lengths).astype(np.int64)
     batch, steps = input.shape[:2] if batch_first else input.shape[1::-1]
     if n.shape != (batch,):
-        raise ShapeError(f"pack_padded_sequence: an input of shape {input.shape} has {batch} sequences{', with batch_first' if batch_first else ''}; "
-                         f"lengths has shape {n.shape}")
+        raise ShapeError(f"pack_padded_sequence: {order} of shape {input.shape} are {batch} sequences, lengths has shape {n.shape}")
     if batch == 0 or n.min() < 1 or n.max() > steps:
         raise ShapeError(f"pack_padded_sequence: every sequence has between 1 and {steps} steps, got lengths {n.tolist()}")
-    order = None
+    longest_first = None
     if not enforce_sorted:
-        order = np.argsort(-n, kind="stable")
+        longest_first = np.argsort(-n, kind="stable")
     elif (n[1:] > n[:-1]).any():
         raise ShapeError(f"pack_padded_sequence: the lengths do not fall: {n.tolist()}; write enforce_sorted=False, or sort the batch")
     batch_sizes = (n[:, None] > np.arange(n.max())).sum(axis=0)
     step, sequence = _rows(batch_sizes)
-    if order is not None:
-        sequence = order[sequence]
+    if longest_first is not None:
+        sequence = longest_first[sequence]
     rows = sequence * steps + step if batch_first else step * batch + sequence
     data = index_select(input.reshape(batch * steps, *input.shape[2:]), 0, _on(rows, input))
-    return PackedSequence(data, wrap(batch_sizes), None if order is None else _on(order, input))
+    return PackedSequence(data, wrap(batch_sizes), None if longest_first is None else _on(longest_first, input))
 
 
 def pad_packed_sequence(sequence: PackedSequence, batch_first: bool = False, padding_value: float = 0.0,

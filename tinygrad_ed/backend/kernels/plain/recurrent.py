@@ -60,7 +60,8 @@ def _scaled(xp: Any, weight: Any, scale: Any) -> Any:
 def _weight_gradients(xp: Any, d: Any, dh: Any, x: Any, before: Any, needs: Sequence[bool]) -> tuple:
     """The gradients of w_ih, w_hh, b_ih, b_hh, given those of the products with the input and with the state, d and dh, for all rows."""
     ones = xp.ones(len(d), d.dtype)
-    return (d.T @ x if needs[0] else None, dh.T @ before if needs[1] else None, ones @ d if needs[2] else None, ones @ dh if needs[3] else None)
+    return (d.T @ x if needs[0] else None, dh.T @ before if needs[1] else None,
+            ones @ d if needs[2] else None, ones @ dh if needs[3] else None)
 
 
 # -- LSTM --------------------------------------------------------------------------------------------------------------
@@ -227,7 +228,7 @@ def gru_backward(dy: Any, dh: Any, x: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: A
     hidden = h.shape[1]
     r, z, n = (gates[:, k:k + hidden] for k in range(0, 3 * hidden, hidden))
     before = _before(xp, y, h, sizes, reverse)
-    d = empty(xp, (len(x), 4, hidden), x.dtype)      # of the product inside n, of r, z and n: the first three belong to V h, the last to W x
+    d = empty(xp, (len(x), 4, hidden), x.dtype)      # of V h + e inside n, of r, z, n: the first three belong to V h, the last three to W x
     d_inner, d_r, d_z, d_n = (d[:, k] for k in range(4))
     xp.multiply(n, n, out=d_n)
     xp.subtract(1, d_n, out=d_n)

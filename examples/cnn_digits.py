@@ -94,14 +94,14 @@ def main(argv=None):
     model = Network(side=train[0][0].shape[-1]).to(args.device)
     criterion = nn.CrossEntropyLoss()
     optimizer = optim.AdamW(model.parameters(), lr=args.lr, weight_decay=0.05)
+    scheduler = optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=args.epochs)
 
     history = {"train_loss": [], "dev_loss": [], "dev_accuracy": []}
     best_accuracy, best_state = -1.0, None
     progress = tqdm(range(args.epochs), desc="training", unit="epoch")
-    for epoch in progress:
-        for group in optimizer.param_groups:          # half a cosine, from lr down to 0
-            group["lr"] = args.lr * (1 + math.cos(math.pi * epoch / args.epochs)) / 2
+    for _ in progress:
         train_loss = train_one_epoch(model, train_loader, criterion, optimizer, args.augment)
+        scheduler.step()
         dev_loss, dev_accuracy = evaluate(model, dev_loader, criterion)
         history["train_loss"].append(train_loss)
         history["dev_loss"].append(dev_loss)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Sequence
 
 import numpy as np
-from hypothesis import assume
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import tinygrad_ed as tg
@@ -184,6 +184,17 @@ def calls(draw: Callable, case: Case) -> Call:
         for distance in case.kinks(*drawn.args, **drawn.kwargs):
             assume(np.all(np.abs(distance) > 1e-3))
     return drawn
+
+
+def holds(check: Callable[[Case, Call, int], None], case: Case) -> None:
+    """Check drawn calls of the case, each with a seed for what else is random.
+
+    The test of hypothesis is made here, inside the parametrised test: around it, every parameter would add to one chain of settings.
+    """
+    @given(drawn=calls(case), seed=st.integers(0, 2**32 - 1))
+    def property_holds(drawn: Call, seed: int) -> None:
+        check(case, drawn, seed)
+    property_holds()
 
 
 # -- running a call ----------------------------------------------------------------------------------------------------

@@ -1,10 +1,8 @@
 """Every property over every case of the registry, and no operation without a case."""
 import cases  # noqa: F401  (fills the registry)
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from properties import PROPERTIES
-from registry import CASES, calls
+from registry import CASES, holds
 
 import tinygrad_ed as tg
 from tinygrad_ed.ops.methods import ALIASES, functions
@@ -14,9 +12,8 @@ PAIRS = [pytest.param(check, case, id=f"{check.__name__}-{case.id}")
 
 
 @pytest.mark.parametrize("check, case", PAIRS)
-@given(data=st.data(), seed=st.integers(0, 2**32 - 1))
-def test_property(check, case, data, seed):
-    check(case, data.draw(calls(case)), seed)
+def test_property(check, case):
+    holds(check, case)
 
 
 def test_every_operation_has_a_case():

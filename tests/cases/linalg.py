@@ -339,10 +339,10 @@ def _(d):
                    call(A, d.pick(ORDERS), dim=(1, 0)), call(A[0] + 3, d.pick([2, 1, 3]))]) if A.ndim else call(A)
 
 
-@case("linalg.norm", kinks=lambda A, **options: [np.sqrt(np.sum(A * A))])
+@case("linalg.norm", kinks=lambda A, **options: [np.sqrt(np.sum(A * A))], bad=(call(np.zeros((2, 2, 2)), dim=(0, 1, 2)),))
 def _(d):
     x = d.array(d.shape(min_dims=1))
-    return call(x, dim=d.dims(x.ndim), keepdim=d.bool())
+    return call(x, dim=d.pick([None, d.dim(x.ndim), (0, -1)[:x.ndim]]), keepdim=d.bool())
 
 
 # -- products ----------------------------------------------------------------------------------------------------------

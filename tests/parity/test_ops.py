@@ -5,9 +5,7 @@ torch = pytest.importorskip("torch")
 
 import cases  # noqa: E402, F401
 import numpy as np  # noqa: E402
-from hypothesis import given  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
-from registry import CASES, calls, cotangents, lookup, outputs, run, tensors  # noqa: E402
+from registry import CASES, cotangents, holds, lookup, outputs, run, tensors  # noqa: E402
 
 import tinygrad_ed as tg  # noqa: E402
 
@@ -38,10 +36,7 @@ def kind(x):
     return str(x.dtype).removeprefix("torch.")
 
 
-@pytest.mark.parametrize("case", IN_TORCH, ids=lambda c: c.id)
-@given(data=st.data(), seed=st.integers(0, 2**32 - 1))
-def test_values_dtypes_and_gradients(case, data, seed):
-    call = data.draw(calls(case))
+def values_dtypes_and_gradients_agree(case, call, seed):
     ours_call, leaves = tensors(call, requires_grad=case.order > 0)
     their_call, their_leaves = torch_call(call, requires_grad=case.order > 0)
     ours, his = run(case.function, ours_call), run(theirs(case), their_call)
@@ -67,10 +62,12 @@ def test_values_dtypes_and_gradients(case, data, seed):
         np.testing.assert_allclose(g.numpy(), e.numpy(), rtol=100 * case.parity_rtol, atol=100 * case.parity_rtol)
 
 
-@pytest.mark.parametrize("case", [c for c in IN_TORCH if c.order > 0 and "float32" in c.dtypes], ids=lambda c: c.id)
-@given(data=st.data())
-def test_float32_stays_and_agrees(case, data):
-    call = data.draw(calls(case))
+@pytest.mark.parametrize("case", IN_TORCH, ids=lambda c: c.id)
+def test_values_dtypes_and_gradients(case):
+    holds(values_dtypes_and_gradients_agree, case)
+
+
+def float32_stays_and_agrees(case, call, seed):
     ours = run(case.function, tensors(call, requires_grad=False, dtype="float32")[0])
     his = run(theirs(case), torch_call(call, False, "float32")[0])
     if case.free:
@@ -79,6 +76,11 @@ def test_float32_stays_and_agrees(case, data):
         if isinstance(a, tg.Tensor):
             assert kind(a) == kind(b)
             np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=2e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("case", [c for c in IN_TORCH if c.order > 0 and "float32" in c.dtypes], ids=lambda c: c.id)
+def test_float32_stays_and_agrees(case):
+    holds(float32_stays_and_agrees, case)
 
 
 @pytest.mark.parametrize("case", [c for c in IN_TORCH if c.bad], ids=lambda c: c.id)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import dtypes
-from ..errors import ShapeError
+from ..errors import DimError, ShapeError
 from ..ops import reduce as _reduce
 from ..ops.arguments import cast, over
 from ..ops.broadcast import keep_dims, permute_to
@@ -104,13 +104,15 @@ def norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, 
         ShapeError: an ord and neither dim nor a tensor of one or two dimensions.
         ValueError: an unknown ord.
         DTypeError: integers or booleans.
-        DimError: a dimension outside the tensor.
+        DimError: a dimension outside the tensor, or more than two of them.
 
     Example:
         >>> import tinygrad_ed as tg
         >>> tg.linalg.norm(tg.tensor([[3.0, 0.0], [0.0, 4.0]]))
         tensor(5.)
     """
+    if not (dim is None or isinstance(dim, int) or len(dim) in (1, 2)):
+        raise DimError(f"norm reduces one dimension or two, got dim={tuple(dim)}; of more than two: vector_norm(A, 2, dim)")
     if ord is None:
         return vector_norm(A, 2, dim, keepdim, dtype=dtype)
     if dim is None and A.ndim not in (1, 2):

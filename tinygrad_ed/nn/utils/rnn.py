@@ -10,6 +10,7 @@ import numpy as np
 
 from ...backend import to_device, to_numpy
 from ...errors import DeviceError, ShapeError
+from ...ops.convert import CONVERSIONS
 from ...ops.creation import full
 from ...ops.index import index_copy, index_select
 from ...ops.join import cat
@@ -84,25 +85,18 @@ class PackedSequence(_Packed):
         """Whether the data is on a CUDA device."""
         return self.data.is_cuda
 
-    def double(self) -> "PackedSequence":
-        """The sequences in float64."""
-        return self._with(lambda data: data.double())
 
-    def float(self) -> "PackedSequence":
-        """The sequences in float32."""
-        return self._with(lambda data: data.float())
+def _conversion(name: str) -> Callable:
+    def method(self: PackedSequence) -> PackedSequence:
+        return self._with(lambda data: getattr(data, name)())
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"The sequences in the dtype `{name}`; itself where nothing changes."
+    return method
 
-    def half(self) -> "PackedSequence":
-        """The sequences in float16."""
-        return self._with(lambda data: data.half())
 
-    def long(self) -> "PackedSequence":
-        """The sequences in int64."""
-        return self._with(lambda data: data.long())
-
-    def int(self) -> "PackedSequence":
-        """The sequences in int32."""
-        return self._with(lambda data: data.int())
+for _name in CONVERSIONS:
+    if _name != "bool":
+        setattr(PackedSequence, _name, _conversion(_name))
 
 
 def invert_permutation(permutation: Tensor | None) -> Tensor | None:

@@ -40,8 +40,8 @@ def _composed_ctc(log_probs: Tensor, labels: Tensor, skips: Tensor, times: Tenso
 
 
 _ctc = op("ctc_loss", lambda log_probs, labels, skips, times, places, *, derive: kernels(log_probs).ctc_loss(
-    log_probs, labels, skips, times, places, derive), aux=("gamma",), composed=_composed_ctc,
-    log_probs=lambda g, y, gamma, labels, log_probs_shape: kernels(gamma).ctc_loss_backward(g, y, gamma, labels, log_probs_shape, g.dtype))
+    log_probs, labels, skips, times, places, derive), aux=("gamma", "where"), composed=_composed_ctc,
+    log_probs=lambda g, y, gamma, where, log_probs_shape: kernels(gamma).ctc_loss_backward(g, y, gamma, where, log_probs_shape, g.dtype))
 
 
 def ctc_loss(log_probs: Tensor, targets: Tensor, input_lengths: Any, target_lengths: Any, blank: int = 0, reduction: str = "mean",

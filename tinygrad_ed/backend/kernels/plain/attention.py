@@ -55,7 +55,7 @@ def attention(q: Any, k: Any, v: Any, mask: Any, keep: Any, causal: bool, scale:
         _exponentials(xp, e, hidden)
         xp.matmul(e, ones, out=total)
         if mask is not None:
-            total[total == 0] = 1                    # for a query that sees no key 0 / 1
+            xp.copyto(total, 1, where=total == 0)     # a query that sees no key: 0 / 1
         if keep is not None:
             total *= keep_prob
             e = e * keep[part]

@@ -7,6 +7,7 @@ import numpy as np
 
 from ... import namespace
 from .activation import wide
+from .memory import empty
 
 __all__ = ["ctc_loss", "ctc_loss_backward"]
 
@@ -20,26 +21,33 @@ def _paths(xp: Any, lp: Any, skips: Any) -> tuple:
     are lost in long sequences, what all places have in common is taken out now and then and returned on its own, (T, M).
     """
     times, m, places = lp.shape
-    alphas = xp.full((times, m, places + 2), NEVER, lp.dtype)            # two places before the first: their views are shifted by 1 and 2
+    alphas = xp.full((times, m, places + 2), NEVER, lp.dtype)            # two places before the first, for what comes from there
     alphas[0, :, 2:4] = lp[0, :, :2]
     taken = xp.zeros((times, m))
     barrier = xp.zeros((3, m, places), lp.dtype)
     barrier[2] = xp.where(skips, 0, NEVER)
+    ways = empty(xp, barrier.shape, lp.dtype)
+    stay, step, skip = ways
+    most = empty(xp, stay.shape, lp.dtype)
+    item, wide_row = lp.itemsize, (places + 2) * lp.itemsize
     for t in range(1, times):
-        before = alphas[t - 1]
-        ways = xp.stack([before[:, 2:], before[:, 1:-1], before[:, :-2]])
-        ways += barrier
-        most = ways.max(axis=0)
+        came = xp.lib.stride_tricks.as_strided(alphas[t - 1, :, 2:], ways.shape, (-item, wide_row, item))      # from s, s - 1 and s - 2
+        xp.add(came, barrier, out=ways)
+        xp.maximum(stay, step, out=most)
+        xp.maximum(most, skip, out=most)
         ways -= most
         xp.exp(ways, out=ways)
-        now = xp.log(ways.sum(axis=0), out=alphas[t, :, 2:])
+        stay += step
+        stay += skip
+        now = xp.log(stay, out=alphas[t, :, 2:])
         now += most
         now += lp[t]
-        taken[t] = taken[t - 1]
-        if t % 8 == 0:
+        if t % 8:
+            taken[t] = taken[t - 1]
+        else:
             common = now.max(axis=1)
             now -= common[:, None]
-            taken[t] += common
+            taken[t] = taken[t - 1] + common
     return alphas[:, :, 2:], taken
 
 
@@ -54,20 +62,25 @@ def ctc_loss(log_probs: Any, labels: Any, skips: Any, times: Any, places: Any, d
 
     Sample n has times[n] steps. labels (N, L) are its targets with blanks between and around them, places[n] of them; skips (N, L) says
     where an alignment may come from two places before. What comes after a sequence's end in reverse (β) is the same recursion on the
-    mirrored sequence, so both run at once. Returns the losses (N), and if derive the posterior probability γ (T, N, L) that the
-    alignment is at place s at time t; γ is 0 for an impossible sequence, whose loss is infinite.
+    mirrored sequence, so both run at once.
+
+    Returns the losses (N), ∞ for an impossible sequence; if derive the posterior probability γ (T, N, L) that the alignment is at place s
+    at time t, 0 for an impossible one; and where each place's label is in the flattened log_probs, (T, N, L).
     """
     xp, dtype = namespace(log_probs), log_probs.dtype
-    lp = xp.take_along_axis(wide(log_probs), xp.broadcast_to(labels, (log_probs.shape[0], *labels.shape)), axis=2)
-    xp.clip(lp, NEVER, np.inf, out=lp)                   # -∞ too
-    n = xp.arange(len(labels))
-    mirror = _mirror(xp, times, lp.shape[0])[:, :, None], n[:, None], _mirror(xp, places, lp.shape[2]).T      # (T, N, 1), (N, 1), (N, L)
+    (steps, samples, classes), length = log_probs.shape, labels.shape[1]
+    n = xp.arange(samples)
+    where = (xp.arange(steps)[:, None, None] * samples + n[:, None]) * classes + labels
+    lp = wide(log_probs).reshape(-1).take(where)
+    xp.clip(lp, NEVER, np.inf, out=lp)                # -∞ too
     if derive:
-        onward = xp.roll(skips, -2, axis=1)[mirror[1:]]                  # from s to s + 2 is allowed in both directions
-        paths, taken = _paths(xp, xp.concatenate([lp, lp[mirror]], axis=1), xp.concatenate([skips, onward]))
+        t, s = _mirror(xp, times, steps), _mirror(xp, places, length).T
+        mirror = (t * samples + n)[:, :, None] * length + s              # in the flattened (T, N, L)
+        onward = xp.roll(skips, -2, axis=1)[n[:, None], s]               # from s to s + 2 is allowed in both directions
+        paths, taken = _paths(xp, xp.concatenate([lp, lp.reshape(-1).take(mirror)], axis=1), xp.concatenate([skips, onward]))
     else:
         paths, taken = _paths(xp, lp, skips)
-    alphas, last, end = paths[:, :len(n)], xp.where(times > 0, times - 1, 0), places - 1
+    alphas, last, end = paths[:, :samples], xp.where(times > 0, times - 1, 0), places - 1
     a, b = alphas[last, n, end], xp.where(end > 0, alphas[last, n, end - 1], NEVER)
     most = xp.maximum(a, b)
     log_z = most + xp.log(xp.exp(a - most) + xp.exp(b - most)) + taken[last, n]
@@ -75,21 +88,19 @@ def ctc_loss(log_probs: Any, labels: Any, skips: Any, times: Any, places: Any, d
     impossible = log_z < NEVER / 2
     loss = xp.where(impossible, np.inf, -log_z).astype(dtype)
     if not derive:
-        return loss, None
-    gamma = alphas + paths[:, len(n):][mirror]
+        return loss, None, where
+    gamma = alphas + paths[:, samples:].reshape(-1).take(mirror)
     gamma -= lp
-    gamma += (taken[:, :len(n)] + taken[:, len(n):][mirror[0][:, :, 0], n] - log_z)[:, :, None].astype(lp.dtype)
-    inside = (xp.arange(lp.shape[0])[:, None] < xp.where(impossible, 0, times))[:, :, None] & (xp.arange(lp.shape[2]) < places[:, None])
+    gamma += (taken[:, :samples] + taken[:, samples:][t, n] - log_z)[:, :, None].astype(lp.dtype)
+    inside = (xp.arange(steps)[:, None] < xp.where(impossible, 0, times))[:, :, None] & (xp.arange(length) < places[:, None])
     gamma = xp.where(inside, gamma, NEVER)
-    return loss, xp.exp(gamma, out=gamma)
+    return loss, xp.exp(gamma, out=gamma), where
 
 
-def ctc_loss_backward(g: Any, loss: Any, gamma: Any, labels: Any, shape: tuple, dtype: np.dtype) -> Any:
+def ctc_loss_backward(g: Any, loss: Any, gamma: Any, where: Any, shape: tuple, dtype: np.dtype) -> Any:
     """The derivative with respect to log_probs: -g·Σ γ over the places of each label; NaN for an impossible sequence, unless g is 0."""
     xp = namespace(gamma)
-    times, samples, classes = shape
     g = wide(xp.where(xp.isfinite(loss) | (g == 0), g, xp.nan))
-    d = xp.zeros((times, samples, classes), gamma.dtype)
-    where = (xp.arange(times)[:, None, None] * samples + xp.arange(samples)[None, :, None]) * classes + labels
+    d = xp.zeros(shape, gamma.dtype)
     xp.add.at(d.reshape(-1), where.reshape(-1), (gamma * -g[:, None]).reshape(-1))
     return d.astype(dtype, copy=False)

@@ -44,6 +44,7 @@ class Tensor:
     _node: "Node | None"            # the operation this tensor came from; None for a leaf
     _view: "View | None"            # the tensor whose memory this one shares, where it is a view
     _extras: "Extras | None"        # hooks of a leaf
+    _grad_home: Any = None          # the array that a first gradient is copied into, where a Parameter has one; not copied with it
 
     def __init__(self, data: Any, requires_grad: bool = False):
         self._data = as_array(data)
@@ -445,14 +446,18 @@ class Tensor:
         if not self.is_leaf:
             raise GraphError(f"{what} is for leaves: this tensor was computed by {self._node!r}; write x.detach() first")
 
+    def _attributes(self) -> dict:
+        """What a copy takes over of a subclass's own attributes."""
+        return {name: value for name, value in getattr(self, "__dict__", {}).items() if name != "_grad_home"}
+
     def __reduce_ex__(self, protocol: Any) -> Any:
         self._require_leaf("pickling")
-        return _rebuild, (type(self), to_numpy(self._data), self._requires_grad, getattr(self, "__dict__", {}))
+        return _rebuild, (type(self), to_numpy(self._data), self._requires_grad, self._attributes())
 
     def __deepcopy__(self, memo: dict) -> "Tensor":
         if id(self) not in memo:
             self._require_leaf("deepcopy")
-            copy = memo[id(self)] = _rebuild(type(self), self._data.copy(), self._requires_grad, getattr(self, "__dict__", {}))
+            copy = memo[id(self)] = _rebuild(type(self), self._data.copy(), self._requires_grad, self._attributes())
             if self._grad is not None:
                 copy._grad = wrap(self._grad._data.copy())
         return memo[id(self)]

@@ -323,6 +323,27 @@ def _own(found: dict, edge: Any) -> Tensor:
     return _copy(gradient)
 
 
+class _Holder:
+    def __init__(self) -> None:
+        self._grad_home = np.empty(0)
+
+
+def _home_references(tensor: Any) -> int:
+    return getrefcount(tensor._grad_home)
+
+
+_UNUSED = _home_references(_Holder()) + 1            # for a place that only the tensor and the optimizer know
+
+
+def _at_home(tensor: Tensor, gradient: Any) -> bool:
+    """Whether a gradient can be copied to the place that the tensor has for it: it fits, and nobody uses what is there."""
+    home = tensor._grad_home
+    if home is None or type(gradient) is not type(home) or gradient.shape != home.shape or gradient.dtype != home.dtype:
+        return False
+    del home
+    return _home_references(tensor) <= _UNUSED
+
+
 _accumulating = threading.RLock()                    # threads may share a parameter
 
 
@@ -336,8 +357,12 @@ def _accumulate(tensor: Tensor, found: dict, edge: Any) -> None:
     with _accumulating:
         before = tensor._grad
         if before is None:
-            del gradient
-            tensor._grad = _own(found, edge)
+            if _at_home(tensor, gradient):
+                tensor._grad_home[...] = gradient
+                tensor._grad = wrap(tensor._grad_home)
+            else:
+                del gradient
+                tensor._grad = _own(found, edge)
         elif isinstance(gradient, Tensor) or before.requires_grad:
             tensor._grad = before + (gradient if isinstance(gradient, Tensor) else wrap(np.asarray(gradient)))
         else:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import threading
 import weakref
+from functools import partial
 from typing import Any, Callable, Sequence
 
 import numpy as np
 
 from ..backend import is_array, namespace
+from ..backend.memory import Memory
 from ..errors import GraphError, InPlaceError, ShapeError
 from ..tensor import Tensor, as_array, wrap
 from .modes import record, state
@@ -24,22 +26,34 @@ latest = 0                           # the last stamp of all
 
 
 def _owner(array: Any) -> Any:
-    while isinstance(array.base, np.ndarray) or is_array(array.base):
-        array = array.base
+    base = array.base
+    while (isinstance(base, np.ndarray) and not isinstance(base, Memory)) or is_array(base):
+        array, base = base, base.base
     return array
+
+
+def _forget(key: int, _: Any) -> None:
+    _written.pop(key, None)
 
 
 def stamp(array: Any) -> None:
     """Note that an array's memory has been written now."""
+    stamp_all((array,))
+
+
+def stamp_all(arrays: Sequence[Any]) -> None:
+    """Note that these arrays' memory has been written now."""
     global latest
-    array = _owner(array)
-    key = id(array)
     with _stamping:
-        entry = _written.get(key)
-        if entry is None:
-            entry = _written[key] = [weakref.ref(array, lambda _: _written.pop(key, None)), 0, 0]
-        latest = entry[1] = next_number()
-        entry[2] += 1
+        latest = number = next_number()
+        for array in arrays:
+            array = _owner(array)
+            key = id(array)
+            entry = _written.get(key)
+            if entry is None:
+                entry = _written[key] = [weakref.ref(array, partial(_forget, key)), 0, 0]
+            entry[1] = number
+            entry[2] += 1
 
 
 def writes(array: Any) -> int:

@@ -4,11 +4,9 @@ from __future__ import annotations
 import math
 from typing import Any, Iterable
 
-import numpy as np
-
 from ..backend import namespace
-from ..tensor import Tensor, wrap
-from .optimizer import Optimizer, gradient, in_unit_interval, zeros_like
+from .flat import Piece
+from .optimizer import Optimizer, in_unit_interval, uphill
 
 __all__ = ["Adam", "AdamW"]
 
@@ -47,6 +45,7 @@ class Adam(Optimizer):
     """
 
     _like_parameter = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
+    _numbers = {"step": 0}
 
     def __init__(self, params: Iterable, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
                  weight_decay: float = 0, amsgrad: bool = False, *, foreach: bool | None = None, maximize: bool = False,
@@ -59,47 +58,32 @@ class Adam(Optimizer):
         super()._check_options(group)
         in_unit_interval("betas", group["betas"])
 
-    def _step_group(self, group: dict[str, Any], params: list[Tensor]) -> None:
-        beta1, beta2 = map(float, group["betas"])
-        options = dict(lr=float(group["lr"]), beta1=beta1, beta2=beta2, eps=group["eps"], weight_decay=group["weight_decay"],
-                       decoupled=group["decoupled_weight_decay"], maximize=group["maximize"])
-        for p in params:
-            state = self.state[p]
-            if not state:
-                state.update(step=wrap(np.zeros((), np.float32)), exp_avg=zeros_like(p), exp_avg_sq=zeros_like(p))
-            if group["amsgrad"] and "max_exp_avg_sq" not in state:
-                state["max_exp_avg_sq"] = zeros_like(p)
-            state["step"]._data += 1
-            largest = state["max_exp_avg_sq"]._data if group["amsgrad"] else None
-            update(p._data, gradient(p), state["exp_avg"]._data, state["exp_avg_sq"]._data, largest, t=float(state["step"]._data),
-                   **options)
+    def _entries(self, group: dict[str, Any]) -> Iterable[str]:
+        return self._like_parameter if group["amsgrad"] else self._like_parameter[:2]
 
-
-def update(p: Any, g: Any, m: Any, v: Any, largest: Any, *, t: float, lr: float, beta1: float, beta2: float, eps: float,
-           weight_decay: float, decoupled: bool, maximize: bool) -> None:
-    """Step number t on arrays: writes p, the averages m and v, and with amsgrad the largest v so far."""
-    xp = namespace(p)
-    work = xp.empty_like(p)                           # the only temporary array
-    if maximize:
-        g = -g
-    if weight_decay and decoupled:
-        p *= 1 - lr * weight_decay
-    elif weight_decay:
-        g = g + weight_decay * p
-    m *= beta1
-    m += xp.multiply(g, 1 - beta1, out=work)
-    v *= beta2
-    xp.multiply(g, g, out=work)
-    work *= 1 - beta2
-    v += work
-    if largest is not None:
-        v = xp.maximum(largest, v, out=largest)
-    xp.sqrt(v, out=work)
-    work *= 1 / math.sqrt(1 - beta2 ** t)
-    work += eps
-    xp.divide(m, work, out=work)
-    work *= lr / (1 - beta1 ** t)
-    p -= work
+    def _update(self, group: dict[str, Any], x: Piece) -> None:
+        lr, eps, t, (beta1, beta2) = float(group["lr"]), group["eps"], x.numbers["step"], map(float, group["betas"])
+        p, m, v, xp = x.p, x.state["exp_avg"], x.state["exp_avg_sq"], namespace(x.p)
+        if group["decoupled_weight_decay"]:
+            g = -x.g if group["maximize"] else x.g
+            p *= 1 - lr * group["weight_decay"]
+        else:
+            g = uphill(group, x)
+        work = xp.multiply(g, 1 - beta1)              # the only temporary array
+        m *= beta1
+        m += work
+        xp.multiply(g, g, out=work)
+        work *= 1 - beta2
+        v *= beta2
+        v += work
+        if group["amsgrad"]:
+            v = xp.maximum(x.state["max_exp_avg_sq"], v, out=x.state["max_exp_avg_sq"])
+        xp.sqrt(v, out=work)
+        work *= 1 / math.sqrt(1 - beta2 ** t)
+        work += eps
+        xp.divide(m, work, out=work)
+        work *= lr / (1 - beta1 ** t)
+        p -= work
 
 
 class AdamW(Adam):

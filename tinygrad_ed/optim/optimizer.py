@@ -1,7 +1,7 @@
 """Optimizer: what all methods share. Groups of parameters with their options, the state of each parameter, saving and loading.
 
-A method is a subclass with `_step_group`, which hands the arrays of each parameter to the method's formula, a function
-`update` on arrays in the same file.
+A method is a subclass that names the entries of its state and has `_update`, its formula on arrays. The base class hands it the
+parameters of a group as one flat array wherever it can (see `flat`).
 """
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from typing import Any, Callable, Iterable, Mapping
 
 import numpy as np
 
-from ..autograd.inplace import stamp
+from ..autograd.inplace import stamp_all
 from ..autograd.modes import enable_grad, no_grad
 from ..autograd.node import Handle, HookTable
-from ..backend import namespace, to_device
+from ..backend import to_device
 from ..errors import InPlaceError, ShapeError
 from ..nn.parameter import clear_gradient
 from ..tensor import Tensor, as_array, wrap
+from .flat import Flat, Piece
 
 __all__ = ["Optimizer"]
+
+BLOCK = 1 << 15                              # elements of a block that stays in a processor's cache with its gradient and state
 
 
 class Optimizer:
@@ -37,9 +40,8 @@ class Optimizer:
     Example:
         >>> import tinygrad_ed as tg
         >>> class Descent(Optimizer):
-        ...     def _step_group(self, group, params):
-        ...         for p in params:
-        ...             p.data -= group["lr"] * p.grad.data
+        ...     def _update(self, group, x):
+        ...         x.p -= group["lr"] * x.g
         >>> p = tg.tensor(1.0, requires_grad=True)
         >>> (p * p).backward()
         >>> Descent([p], {"lr": 0.1}).step()
@@ -48,6 +50,8 @@ class Optimizer:
     """
 
     _like_parameter: tuple[str, ...] = ()    # entries of the state that have their parameter's shape
+    _numbers: Mapping[str, float] = {}       # entries that are one number, each with its first value
+    _elementwise = True                      # whether the formula treats every element alike, whichever parameter it belongs to
 
     def __init__(self, params: Iterable, defaults: dict[str, Any]):
         if isinstance(params, Tensor):
@@ -60,6 +64,7 @@ class Optimizer:
         self.state: dict[Any, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
         self._hooks: dict[str, HookTable] = {}
+        self._flats: dict[int, list[Flat]] = {}
         for group in groups if isinstance(groups[0], dict) else [{"params": groups}]:
             self.add_param_group(group)
 
@@ -139,18 +144,50 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         with no_grad():
-            for group in self.param_groups:
-                params = [p for p in group["params"] if p._grad is not None]
-                self._step_group(group, params)
-                for p in params:
-                    stamp(p._data)
+            for i, group in enumerate(self.param_groups):
+                self._step_group(i, group)
         for hook in self._run("step_post"):
             hook(self, args, {})
         return loss
 
-    def _step_group(self, group: dict[str, Any], params: list[Tensor]) -> None:
-        """Write the new values of a group's parameters, all of which have a gradient, into their arrays."""
-        raise NotImplementedError(f"{type(self).__name__} has no _step_group(group, params) and no step()")
+    def _step_group(self, i: int, group: dict[str, Any]) -> None:
+        """Write the new values of a group's parameters that have a gradient into their arrays."""
+        entries = {name: self._start(group, name) for name in self._entries(group)}
+        for flat in self._flats_of(i, group["params"]):
+            for piece in flat.pieces(self.state, self._numbers, entries, each=not self._elementwise):
+                self._advance(group, piece.numbers)
+                for block in piece.blocks(BLOCK) if self._elementwise else (piece,):
+                    self._update(group, block)
+        stamp_all([p._data for p in group["params"] if p._grad is not None])
+
+    def _flats_of(self, i: int, params: list) -> list[Flat]:
+        """The flat memories of group number i: one for each dtype and device."""
+        kinds: dict[Any, list] = {}
+        for p in params:
+            kinds.setdefault((p._data.dtype, type(p._data)), []).append(p)
+        found = self._flats.get(i, [])
+        if len(found) != len(kinds) or not all(flat.fits(ps) for flat, ps in zip(found, kinds.values())):
+            del found
+            self._flats.pop(i, None)                  # first, so that the parameters can move out
+            self._flats[i] = [Flat(ps) for ps in kinds.values()]
+        return self._flats[i]
+
+    def _entries(self, group: dict[str, Any]) -> Iterable[str]:
+        """The entries of `_like_parameter` that this group keeps."""
+        return self._like_parameter
+
+    def _start(self, group: dict[str, Any], name: str) -> float:
+        """What an entry of the state is filled with before the first step."""
+        return 0.0
+
+    def _advance(self, group: dict[str, Any], numbers: dict[str, float]) -> None:
+        """Bring the numbers of the state to the step that is about to be made."""
+        if "step" in numbers:
+            numbers["step"] += 1
+
+    def _update(self, group: dict[str, Any], x: Piece) -> None:
+        """The method's formula: write the new values into x.p and into the entries of x.state."""
+        raise NotImplementedError(f"{type(self).__name__} has no _update(group, x) and no step()")
 
     # -- state -------------------------------------------------------------------------------------------------------
 
@@ -264,6 +301,10 @@ class Optimizer:
         """Call hook(optimizer) after loading."""
         return self._add_hook("load_state_dict_post", hook, prepend)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the flat memory: a copy has its own parameters, and makes its own."""
+        return {**self.__dict__, "_flats": {}}
+
     # -- printing ----------------------------------------------------------------------------------------------------
 
     def __repr__(self) -> str:
@@ -300,11 +341,7 @@ def in_unit_interval(name: str, values: Iterable) -> None:
             raise ValueError(f"{name}[{i}] lies in [0, 1), got {value}")
 
 
-def gradient(p: Tensor) -> Any:
-    """The array of a gradient that is there."""
-    return p._grad._data                              # type: ignore[union-attr]
-
-
-def zeros_like(p: Tensor) -> Tensor:
-    """Zeros of a parameter's shape, dtype and device, for its state."""
-    return wrap(namespace(p._data).zeros_like(p._data))
+def uphill(group: dict[str, Any], x: Piece) -> Any:
+    """The gradient that a step goes against: ∇f(θ) + weight_decay·θ, of -f to maximize."""
+    g = -x.g if group["maximize"] else x.g
+    return g + group["weight_decay"] * x.p if group["weight_decay"] else g

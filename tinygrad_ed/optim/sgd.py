@@ -3,9 +3,8 @@ from __future__ import annotations
 
 from typing import Any, Iterable
 
-from ..backend import namespace
-from ..tensor import Tensor, wrap
-from .optimizer import Optimizer, gradient
+from .flat import Piece
+from .optimizer import Optimizer, uphill
 
 __all__ = ["SGD"]
 
@@ -55,29 +54,17 @@ class SGD(Optimizer):
             raise ValueError(f"nesterov needs a momentum above 0 and no dampening, got momentum={group['momentum']}, "
                              f"dampening={group['dampening']}; write momentum=0.9")
 
-    def _step_group(self, group: dict[str, Any], params: list[Tensor]) -> None:
-        options = {name: group[name] for name in ("momentum", "dampening", "weight_decay", "nesterov", "maximize")}
-        for p in params:
-            buffer = self.state[p].get("momentum_buffer") if group["momentum"] and p in self.state else None
-            velocity = update(p._data, gradient(p), None if buffer is None else buffer._data, lr=float(group["lr"]), **options)
-            if velocity is not None and buffer is None:
-                self.state[p]["momentum_buffer"] = wrap(velocity)
+    def _entries(self, group: dict[str, Any]) -> Iterable[str]:
+        return self._like_parameter if group["momentum"] else ()
 
-
-def update(p: Any, g: Any, v: Any, *, lr: float, momentum: float, dampening: float, weight_decay: float, nesterov: bool,
-           maximize: bool) -> Any:
-    """One step on arrays: writes p and the velocity v, and returns v, which the first step with momentum makes."""
-    if maximize:
-        g = -g
-    if weight_decay:
-        g = g + weight_decay * p
-    if momentum:
-        if v is None:
-            v = namespace(p).empty_like(p)
-            v[...] = g
-        else:
-            v *= momentum
-            v += g if dampening == 0 else (1 - dampening) * g
-        g = g + momentum * v if nesterov else v
-    p -= lr * g
-    return v
+    def _update(self, group: dict[str, Any], x: Piece) -> None:
+        momentum, g = group["momentum"], uphill(group, x)
+        if momentum:
+            v = x.state["momentum_buffer"]
+            if x.first:
+                v[...] = g
+            else:
+                v *= momentum
+                v += (1 - group["dampening"]) * g if group["dampening"] else g
+            g = g + momentum * v if group["nesterov"] else v
+        x.p -= float(group["lr"]) * g

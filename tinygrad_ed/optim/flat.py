@@ -1,0 +1,166 @@
+"""Flat memory: the parameters of a group lie one after another, so that a step is one pass over one array instead of many small ones.
+
+Gradients arrive there by themselves (a parameter knows the place of its gradient), and so do the entries of the state.
+What somebody else refers to, such as an array that a view shares, stays where it is, and its parameter is stepped alone.
+"""
+from __future__ import annotations
+
+from sys import getrefcount
+from typing import Any, Iterator, Mapping
+
+import numpy as np
+
+from ..backend import namespace
+from ..backend.memory import Memory, carved
+from ..nn.parameter import Parameter
+from ..tensor import wrap
+
+__all__ = ["Flat", "Piece"]
+
+
+# -- who refers to an array --------------------------------------------------------------------------------------------
+
+def _references(holder: Any) -> int:
+    return getrefcount(holder._data)
+
+
+def _movable(p: Any) -> bool:
+    """Whether nobody but the parameter refers to its array, so that it can get other memory."""
+    owner = p._data.base is None or isinstance(p._data.base, Memory)
+    return owner and _references(p) == _ALONE and p._data.flags.c_contiguous
+
+
+def _free(places: list[Any], i: int) -> bool:
+    """Whether nobody uses the place of a gradient: only its list, and the parameter, refer to it."""
+    return getrefcount(places[i]) <= _ALONE + 1
+
+
+class _Probe:
+    def __init__(self) -> None:
+        self._data = np.empty(0)
+
+
+_ALONE = _references(_Probe())                        # what the interpreter counts for an array that only one object refers to
+
+
+# -- flat parameters ---------------------------------------------------------------------------------------------------
+
+class Piece:
+    """Arrays that are stepped at once: one parameter's, or those of many in a row.
+
+    Attributes:
+        p, g: the parameters and their gradients.
+        state: the entries of the state that have the parameters' shape.
+        numbers: the entries that are one number for each parameter, here the same for all.
+        first: whether this is the first step of these parameters.
+    """
+
+    __slots__ = ("p", "g", "state", "numbers", "first")
+
+    def __init__(self, p: Any, g: Any, state: dict[str, Any], numbers: dict[str, float], first: bool):
+        self.p, self.g, self.state, self.numbers, self.first = p, g, state, numbers, first
+
+    def blocks(self, size: int) -> Iterator["Piece"]:
+        """The piece in blocks of at most `size` elements, which stay in a processor's cache from one operation to the next."""
+        arrays = [self.p, self.g, *self.state.values()]
+        if self.p.size <= size or namespace(self.p) is not np or not all(a.flags.c_contiguous for a in arrays):
+            yield self
+            return
+        p, g, *state = (a.reshape(-1) for a in arrays)
+        for start in range(0, p.size, size):
+            part = slice(start, start + size)
+            yield Piece(p[part], g[part], {name: a[part] for name, a in zip(self.state, state)}, self.numbers, self.first)
+
+
+class Flat:
+    """Flat memory for parameters of one dtype on one device, for their gradients and their state.
+
+    Args:
+        params: the parameters. Each moves in at the first step at which nobody else refers to its array.
+    """
+
+    def __init__(self, params: list[Any]):
+        xp, dtype = namespace(params[0]._data), params[0].dtype
+        self.params, self.shapes = params, [p.shape for p in params]
+        self.ends = [0, *np.cumsum([p._data.size for p in params]).tolist()]
+        self.data, self.places = carved(xp, dtype, self.shapes)
+        self.grad, self.grad_places = carved(xp, dtype, self.shapes)
+        self.state: dict[str, Any] = {}
+        self.state_places: dict[str, list[Any]] = {}
+        for p, place in zip(params, self.grad_places):
+            if isinstance(p, Parameter):              # the gradient of any other tensor is copied at each step
+                p._grad_home = place
+
+    def fits(self, params: list[Any]) -> bool:
+        """Whether these are still the parameters, with their dtype, device and shapes."""
+        kind, dtype = type(self.data), self.data.dtype
+        return len(params) == len(self.params) and all(
+            p is q and p._data.shape == shape and p._data.dtype == dtype and type(p._data) is kind
+            for p, q, shape in zip(params, self.params, self.shapes))
+
+    def pieces(self, states: Any, numbers: Mapping[str, float], entries: Mapping[str, float], each: bool = False) -> Iterator[Piece]:
+        """What is to be stepped, in as few pieces as possible; what a piece's numbers are afterwards is kept.
+
+        Args:
+            states: the state of every parameter, a dict. What is missing is added, what came from elsewhere is taken in.
+            numbers: names of the entries that are one number, each with its first value.
+            entries: names of the entries that have their parameter's shape, likewise.
+            each: a piece for every parameter, in its shape.
+        """
+        for name in numbers.keys() - self.state.keys():
+            self.state[name], self.state_places[name] = carved(np, np.dtype(np.float32), [()] * len(self.params))
+        for name in entries.keys() - self.state.keys():
+            self.state[name], self.state_places[name] = carved(namespace(self.data), self.data.dtype, self.shapes)
+        kept = [(name, self.state_places[name], value) for name, value in (*numbers.items(), *entries.items())]
+        kinds = [None if p._grad is None else self._prepare(i, p, states, kept) for i, p in enumerate(self.params)]
+        start = 0
+        while start < len(kinds):
+            kind, stop = kinds[start], start + 1
+            if kind is not None:
+                together, first = kind
+                if together and not each:
+                    while stop < len(kinds) and kinds[stop] == kind:
+                        stop += 1
+                    for name in numbers:
+                        stop = start + _equal(self.state[name][start:stop])
+                    whole = slice(self.ends[start], self.ends[stop])
+                    p, g, *rest = (memory[whole] for memory in (self.data, self.grad, *(self.state[name] for name in entries)))
+                else:
+                    p, g = self.params[start]._data, self.params[start]._grad._data
+                    rest = [self.state_places[name][start] for name in entries]
+                piece = Piece(p, g, dict(zip(entries, rest)), {name: float(self.state[name][start]) for name in numbers}, first)
+                yield piece
+                for name, value in piece.numbers.items():
+                    self.state[name][start:stop] = value
+            start = stop
+
+    def _prepare(self, i: int, p: Any, states: Any, kept: list) -> tuple[bool, bool]:
+        """Bring a parameter, its gradient and its state to their places; returns whether they are there, and whether the state is new."""
+        first = False
+        if kept:
+            state = states[p]
+            for name, places, value in kept:
+                entry = state.get(name)
+                if entry is None:
+                    first = True
+                    places[i][...] = value
+                    state[name] = wrap(places[i])
+                elif entry._data is not places[i]:
+                    places[i][...] = entry._data
+                    entry._data = places[i]
+        if p._data is not self.places[i]:
+            if not _movable(p):
+                return False, first
+            self.places[i][...] = p._data
+            p._data = self.places[i]
+        if p._grad._data is not self.grad_places[i]:
+            if not _free(self.grad_places, i):
+                return False, first
+            self.grad_places[i][...] = p._grad._data
+        return True, first
+
+
+def _equal(row: Any) -> int:
+    """How many numbers at the beginning are the same."""
+    other = row != row[0]
+    return int(other.argmax()) if other.any() else len(row)

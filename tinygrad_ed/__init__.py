@@ -37,7 +37,7 @@ from .serialization import load, save
 from .tensor import Tensor
 
 if _TYPE_CHECKING:
-    from . import data, nn, optim, utils
+    from . import amp, data, nn, optim, utils
 
 __version__ = "0.1.0"
 
@@ -46,7 +46,7 @@ _warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"tinygrad_ed
 
 globals().update({alias: function for alias, function in _functions().items() if alias in _ALIASES})
 
-_ROOMS = ("data", "nn", "optim", "utils")
+_ROOMS = ("amp", "data", "nn", "optim", "utils")
 __all__ = [name for name in globals() if not name.startswith("_")] + list(_ROOMS)
 
 

@@ -13,6 +13,7 @@ class _State(threading.local):
     recording: Any = True     # whether operations on tensors that require grad make graph nodes; "trace" with anomaly
     inference = False         # inside inference_mode
     anomaly = False           # nodes remember the line that made them, and gradients are checked
+    casting: Any = None       # inside amp.autocast: to which dtype operations convert
     check_nan = True          # with anomaly: a NaN or an infinity in a gradient is an error
 
 

@@ -23,6 +23,7 @@ import numpy as np
 from ..backend import namespace
 from ..tensor import Tensor, wrap
 from . import runtime
+from .casts import FLOAT32, LOWER, active, recast
 from .inplace import View
 from .modes import state
 from .node import Node, next_number, output_node
@@ -86,7 +87,7 @@ def _compile(function: FunctionType, scope: dict, *, name: str, forward: Callabl
     scope.update({"d_" + argument: formula for argument, formula in formulas.items()})
     scope.update(
         Tensor=Tensor, ndarray=np.ndarray, np=np, new=object.__new__, number=next_number, state=state, forward=forward,
-        namespace=namespace, wrap=wrap, View=View, output_node=output_node, composed=composed, gradients=gradients,
+        namespace=namespace, wrap=wrap, View=View, active=active, recast=recast, output_node=output_node, composed=composed, gradients=gradients,
         **{name: getattr(runtime, name) for name in runtime.__all__})
     title = "".join(part.capitalize() for part in name.strip("_").split("_")) + "Backward"
     node = type(title, (Node,), {"__slots__": (), "op": name, "retains": bool(plan.saved_arrays)})
@@ -163,6 +164,8 @@ class _Plan:
         lines = [f"def call({', '.join(heads)}):"]
         for a in self.arrays:
             lines += self._lift_many(a, names[a]) if self.variadic else self._lift(a, names[a])
+        if self.name in LOWER or self.name in FLOAT32:
+            lines += [f"    if active and (_c := recast({self.name!r}, ({given},))) is not None: return {again.format('_c')}"]
         tensors = " or ".join("t_" + a for a in self.arrays)
         raw = ", ".join(("*" if self.variadic else "") + "r_" + a for a in self.arrays)
         xp = "xp, " if self.takes_xp else ""

@@ -80,8 +80,8 @@ class Flat:
     """
 
     def __init__(self, params: list[Any]):
-        xp, dtype = namespace(params[0]._data), params[0].dtype
-        self.params, self.shapes = params, [p.shape for p in params]
+        xp, dtype = namespace(params[0]._data), params[0]._data.dtype
+        self.params, self.shapes = params, [p._data.shape for p in params]
         self.ends = [0, *np.cumsum([p._data.size for p in params]).tolist()]
         self.data, self.places = carved(xp, dtype, self.shapes)
         self.grad, self.grad_places = carved(xp, dtype, self.shapes)

@@ -34,7 +34,7 @@ class GradScaler:
         >>> with tg.amp.autocast("cpu"):
         ...     loss = model(tg.ones(4, 2)).square().mean()
         >>> scaler.scale(loss).backward()
-        >>> scaler.step(optimizer)
+        >>> result = scaler.step(optimizer)
         >>> scaler.update()
         >>> scaler.get_scale()
         65536.0

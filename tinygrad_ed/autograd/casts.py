@@ -16,7 +16,7 @@ from .modes import state
 LOWER = frozenset("conv conv_transpose einsum gru linear lstm matmul prelu rnn scaled_dot_product_attention".split())
 FLOAT32 = frozenset("""acos asin batch_norm cdist cosh cross_entropy ctc_loss cumprod cumsum erfinv exp expm1 group_norm layer_norm log log10 log1p
     log2 log_softmax logcumsumexp logsumexp multi_margin_loss multilabel_margin_loss nll_loss norm pow prod reciprocal rms_norm rsqrt sinh
-    softmax softplus sum tan var""".split())
+    softmax softplus square sum tan var""".split())
 
 active: list = []                     # one entry for every autocast block that is open, in whichever thread
 

@@ -55,9 +55,9 @@ class _Mode:
             return mode(args[0])
         return mode
 
-    def __init__(self, **modes: bool):
+    def __init__(self, **modes: Any):
         self._modes = modes
-        self._before: list[dict[str, bool]] = []     # a stack, since a mode may be entered again inside itself
+        self._before: list[dict[str, Any]] = []     # a stack, since a mode may be entered again inside itself
 
     def _clone(self) -> "_Mode":
         clone = object.__new__(_Mode)

@@ -27,6 +27,8 @@ latest = 0                           # the last stamp of all
 
 def _owner(array: Any) -> Any:
     base = array.base
+    if base is None or type(base) is Memory:          # as almost always
+        return array
     while (isinstance(base, np.ndarray) and not isinstance(base, Memory)) or is_array(base):
         array, base = base, base.base
     return array

@@ -88,6 +88,12 @@ class Handle:
         if hooks is not None:
             hooks.pop(self._key, None)
 
+    def __getstate__(self) -> Any:
+        return self._hooks(), self._key               # a copied or pickled handle belongs to the copied hooks
+
+    def __setstate__(self, state: Any) -> None:
+        self.__init__(*state)                         # type: ignore[misc]
+
     def __enter__(self) -> "Handle":
         return self
 

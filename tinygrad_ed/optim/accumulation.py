@@ -1,6 +1,6 @@
 """Gradients over several backward passes: micro-batches that add up to a batch, and losses that were scaled.
 
-A gradient scaler for half precision needs nothing special of an optimizer. Like PyTorch's, it multiplies the loss before
+A gradient scaler for half precision needs nothing special of an optimizer. Like `amp.GradScaler`, it multiplies the loss before
 `backward`, unscales the gradients in place before the step, and leaves the step out where one of them is not finite:
 
     (loss * scale).backward()

@@ -6,7 +6,7 @@ from typing import Any, Iterable
 
 from ..backend import namespace
 from .flat import Piece
-from .optimizer import Optimizer, in_unit_interval, uphill
+from .optimizer import Optimizer, uphill
 
 __all__ = ["Adam", "AdamW"]
 
@@ -30,6 +30,7 @@ class Adam(Optimizer):
         decoupled_weight_decay: shrink θ itself instead of adding the penalty to the gradient, as AdamW does.
         foreach, capturable, fused: accepted as in PyTorch, where they choose between equal implementations.
         differentiable: only False; steps are not recorded.
+        bias_correction: whether m̂ and v̂ are what the formula says, or m and v themselves (PyTorch has no such option).
 
     Raises:
         ValueError: a negative option, or betas outside [0, 1).
@@ -49,26 +50,21 @@ class Adam(Optimizer):
 
     def __init__(self, params: Iterable, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
                  weight_decay: float = 0, amsgrad: bool = False, *, foreach: bool | None = None, maximize: bool = False,
-                 capturable: bool = False, differentiable: bool = False, fused: bool | None = None, decoupled_weight_decay: bool = False):
+                 capturable: bool = False, differentiable: bool = False, fused: bool | None = None, decoupled_weight_decay: bool = False,
+                 bias_correction: bool = True):
         super().__init__(params, dict(lr=lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay, amsgrad=amsgrad, maximize=maximize,
                                       foreach=foreach, capturable=capturable, differentiable=differentiable, fused=fused,
-                                      decoupled_weight_decay=decoupled_weight_decay))
-
-    def _check_options(self, group: dict[str, Any]) -> None:
-        super()._check_options(group)
-        in_unit_interval("betas", group["betas"])
+                                      decoupled_weight_decay=decoupled_weight_decay,
+                                      **({} if bias_correction else {"bias_correction": False})))      # groups are PyTorch's by default
 
     def _entries(self, group: dict[str, Any]) -> Iterable[str]:
         return self._like_parameter if group["amsgrad"] else self._like_parameter[:2]
 
     def _update(self, group: dict[str, Any], x: Piece) -> None:
         lr, eps, t, (beta1, beta2) = float(group["lr"]), group["eps"], x.numbers["step"], map(float, group["betas"])
-        p, m, v, xp = x.p, x.state["exp_avg"], x.state["exp_avg_sq"], namespace(x.p)
-        if group["decoupled_weight_decay"]:
-            g = -x.g if group["maximize"] else x.g
-            p *= 1 - lr * group["weight_decay"]
-        else:
-            g = uphill(group, x)
+        p, g, m, v, xp = x.p, uphill(group, x), x.state["exp_avg"], x.state["exp_avg_sq"], namespace(x.p)
+        corrected = group.get("bias_correction", True)
+        c1, c2 = (1 - beta1 ** t, math.sqrt(1 - beta2 ** t)) if corrected else (1.0, 1.0)
         work = xp.multiply(g, 1 - beta1)              # the only temporary array
         m *= beta1
         m += work
@@ -79,10 +75,9 @@ class Adam(Optimizer):
         if group["amsgrad"]:
             v = xp.maximum(x.state["max_exp_avg_sq"], v, out=x.state["max_exp_avg_sq"])
         xp.sqrt(v, out=work)
-        work *= 1 / math.sqrt(1 - beta2 ** t)
-        work += eps
+        work += eps * c2                              # the whole fraction times c2, which saves a pass
         xp.divide(m, work, out=work)
-        work *= lr / (1 - beta1 ** t)
+        work *= lr * c2 / c1
         p -= work
 
 
@@ -95,7 +90,7 @@ class AdamW(Adam):
         betas: (β₁, β₂), how slowly the two averages move.
         eps: added to the denominator.
         weight_decay: by how much, in units of lr, a step shrinks the parameters.
-        amsgrad, maximize, foreach, capturable, differentiable, fused: as for `Adam`.
+        amsgrad, maximize, foreach, capturable, differentiable, fused, bias_correction: as for `Adam`.
 
     Raises:
         ValueError: a negative option, or betas outside [0, 1).
@@ -108,6 +103,6 @@ class AdamW(Adam):
 
     def __init__(self, params: Iterable, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
                  weight_decay: float = 1e-2, amsgrad: bool = False, *, maximize: bool = False, foreach: bool | None = None,
-                 capturable: bool = False, differentiable: bool = False, fused: bool | None = None):
+                 capturable: bool = False, differentiable: bool = False, fused: bool | None = None, bias_correction: bool = True):
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, foreach=foreach, maximize=maximize, capturable=capturable,
-                         differentiable=differentiable, fused=fused, decoupled_weight_decay=True)
+                         differentiable=differentiable, fused=fused, decoupled_weight_decay=True, bias_correction=bias_correction)

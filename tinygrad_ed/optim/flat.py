@@ -95,8 +95,8 @@ class Flat:
         """Whether these are still the parameters, with their dtype, device and shapes."""
         kind, dtype = type(self.data), self.data.dtype
         return len(params) == len(self.params) and all(
-            p is q and p._data.shape == shape and p._data.dtype == dtype and type(p._data) is kind
-            for p, q, shape in zip(params, self.params, self.shapes))
+            p is q and (p._data is place or (p._data.shape == place.shape and p._data.dtype == dtype and type(p._data) is kind))
+            for p, q, place in zip(params, self.params, self.places))
 
     def pieces(self, states: Any, numbers: Mapping[str, float], entries: Mapping[str, float], each: bool = False) -> Iterator[Piece]:
         """What is to be stepped, in as few pieces as possible; what a piece's numbers are afterwards is kept.

@@ -15,7 +15,7 @@ import numpy as np
 from ..autograd.inplace import stamp_all
 from ..autograd.modes import enable_grad, no_grad
 from ..autograd.node import Handle, HookTable
-from ..backend import to_device
+from ..backend import namespace, to_device
 from ..errors import InPlaceError, ShapeError
 from ..nn.parameter import clear_gradient
 from ..tensor import Tensor, as_array, wrap
@@ -23,7 +23,7 @@ from .flat import Flat, Piece
 
 __all__ = ["Optimizer"]
 
-BLOCK = 1 << 15                              # elements of a block that stays in a processor's cache with its gradient and state
+BLOCK = 1 << 16                              # elements of a block that stays in a processor's cache with its gradient and state
 
 
 class Optimizer:
@@ -52,6 +52,7 @@ class Optimizer:
     _like_parameter: tuple[str, ...] = ()    # entries of the state that have their parameter's shape
     _numbers: Mapping[str, float] = {}       # entries that are one number, each with its first value
     _elementwise = True                      # whether the formula treats every element alike, whichever parameter it belongs to
+    _not_negative: tuple[str, ...] = ("lr", "eps", "momentum", "weight_decay")      # options of the groups, where there are such
 
     def __init__(self, params: Iterable, defaults: dict[str, Any]):
         if isinstance(params, Tensor):
@@ -112,10 +113,13 @@ class Optimizer:
 
     def _check_options(self, group: dict[str, Any]) -> None:
         """Raise ValueError for an option outside its range; extended by the methods."""
-        for option in ("lr", "eps", "momentum", "weight_decay"):
+        for option in self._not_negative:
             at_least(option, group.get(option), 0.0)
+        in_unit_interval("betas", group.get("betas", ()))
         if group.get("differentiable"):
             raise ValueError("steps are not recorded, so differentiable=True cannot be kept; write the step in tensors: p = p - lr * g")
+        if group.get("fused") and group.get("foreach"):
+            raise RuntimeError("fused=True and foreach=True name two implementations; write one of them, or none")
 
     # -- the step ----------------------------------------------------------------------------------------------------
 
@@ -158,14 +162,17 @@ class Optimizer:
                 self._advance(group, piece.numbers)
                 for block in piece.blocks(BLOCK) if self._elementwise else (piece,):
                     self._update(group, block)
+                self._finish(group, piece.numbers)
         stamp_all([p._data for p in group["params"] if p._grad is not None])
 
     def _flats_of(self, i: int, params: list) -> list[Flat]:
         """The flat memories of group number i: one for each dtype and device."""
+        found = self._flats.setdefault(i, [])
+        if len(found) == 1 and found[0].fits(params):      # nearly always
+            return found
         kinds: dict[Any, list] = {}
         for p in params:
             kinds.setdefault((p._data.dtype, type(p._data)), []).append(p)
-        found = self._flats.get(i, [])
         if len(found) != len(kinds) or not all(flat.fits(ps) for flat, ps in zip(found, kinds.values())):
             del found
             self._flats.pop(i, None)                  # first, so that the parameters can move out
@@ -184,6 +191,9 @@ class Optimizer:
         """Bring the numbers of the state to the step that is about to be made."""
         if "step" in numbers:
             numbers["step"] += 1
+
+    def _finish(self, group: dict[str, Any], numbers: dict[str, float]) -> None:
+        """Bring the numbers of the state to the step that comes next, where they cannot be found when it comes."""
 
     def _update(self, group: dict[str, Any], x: Piece) -> None:
         """The method's formula: write the new values into x.p and into the entries of x.state."""
@@ -251,7 +261,7 @@ class Optimizer:
 
     def _restored(self, name: str, value: Any, p: Tensor, what: str) -> Any:
         """A saved entry of a parameter's state as the optimizer keeps it."""
-        if name == "step":
+        if name == "step" or name in self._numbers:
             return wrap(np.array(float(value), np.float32))
         if hasattr(value, "shape"):                   # a tensor, PyTorch's too, or an array
             array = as_array(value.detach() if hasattr(value, "detach") else value)
@@ -326,6 +336,8 @@ def at_least(name: str, value: Any, low: float) -> None:
     Raises:
         ValueError: names the option, its value and the limit.
     """
+    if isinstance(value, Tensor) and value.numel() != 1:
+        raise ValueError(f"{name} is one number, got a tensor of shape {value.shape}")
     if value is not None and not (low <= float(value) and math.isfinite(float(value))):
         raise ValueError(f"{name} is a number of at least {low:g}, got {value}")
 
@@ -342,6 +354,20 @@ def in_unit_interval(name: str, values: Iterable) -> None:
 
 
 def uphill(group: dict[str, Any], x: Piece) -> Any:
-    """The gradient that a step goes against: ∇f(θ) + weight_decay·θ, of -f to maximize."""
-    g = -x.g if group["maximize"] else x.g
-    return g + group["weight_decay"] * x.p if group["weight_decay"] else g
+    """The gradient that a step goes against, of -f to maximize, with weight decay.
+
+        g = ∇f(θ) + weight_decay·θ
+        g = ∇f(θ),  after θ ← (1 - lr·weight_decay)·θ          (decoupled)
+    """
+    g, decay = -x.g if group["maximize"] else x.g, float(group["weight_decay"])
+    if decay and group.get("decoupled_weight_decay"):
+        x.p *= 1 - float(group["lr"]) * decay
+        return g
+    return g + decay * x.p if decay else g
+
+
+def norm(x: Any) -> Any:
+    """‖x‖₂ of an array, a number on its device; of half-precision arrays in float32."""
+    xp = namespace(x)
+    flat = x.reshape(-1).astype(xp.float32, copy=False) if x.dtype.itemsize < 4 else x.reshape(-1)
+    return xp.sqrt(xp.dot(flat, flat))

@@ -1,12 +1,15 @@
 """SGD: stochastic gradient descent, with momentum."""
 from __future__ import annotations
 
-from typing import Any, Iterable
+from typing import Any, Callable, Iterable
 
+from ..autograd.inplace import stamp_all
 from .flat import Piece
 from .optimizer import Optimizer, uphill
 
 __all__ = ["SGD"]
+
+FORMS = ("classical", "averaged", "lookahead")
 
 
 class SGD(Optimizer):
@@ -15,6 +18,21 @@ class SGD(Optimizer):
         g ← ∇f(θ) + weight_decay·θ
         v ← momentum·v + (1 - dampening)·g          (v ← g at the first step)
         θ ← θ - lr·v                                (nesterov: lr·(g + momentum·v))
+
+    Textbooks have two other forms. The exponentially weighted average, form="averaged", starts at v = 0 and makes the steps of the
+    classical form with the learning rate (1 - momentum)·lr:
+
+        v ← momentum·v + (1 - momentum)·g
+        θ ← θ - lr·v                                (nesterov: lr·((1 - momentum)·g + momentum·v))
+
+    Nesterov's method as of Sutskever et al. (2013), form="lookahead", takes the gradient ahead of θ:
+
+        θ̃ = θ - lr·momentum·v
+        v ← momentum·v + ∇f(θ̃) + weight_decay·θ̃
+        θ ← θ - lr·v
+
+    Both are one method: PyTorch's form, the classical one with nesterov, has θ̃ in the parameters where this form has θ. Here `step`
+    needs a closure, which it calls at θ̃.
 
     Args:
         params: the parameters, as for `Optimizer`.
@@ -26,9 +44,10 @@ class SGD(Optimizer):
         maximize: go uphill.
         foreach, fused: accepted as in PyTorch, where they choose between equal implementations.
         differentiable: only False; steps are not recorded.
+        form: "classical", "averaged" (without dampening) or "lookahead" (with nesterov); PyTorch has only the first.
 
     Raises:
-        ValueError: a negative option, or nesterov without momentum or with dampening.
+        ValueError: a negative option, nesterov without momentum or with dampening, or a form that does not go with the rest.
 
     Example:
         >>> import tinygrad_ed as tg
@@ -44,27 +63,80 @@ class SGD(Optimizer):
 
     def __init__(self, params: Iterable, lr: float = 1e-3, momentum: float = 0, dampening: float = 0, weight_decay: float = 0,
                  nesterov: bool = False, *, maximize: bool = False, foreach: bool | None = None, differentiable: bool = False,
-                 fused: bool | None = None):
+                 fused: bool | None = None, form: str = "classical"):
         super().__init__(params, dict(lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov,
-                                      maximize=maximize, foreach=foreach, differentiable=differentiable, fused=fused))
+                                      maximize=maximize, foreach=foreach, differentiable=differentiable, fused=fused,
+                                      **({} if form == "classical" else {"form": form})))      # groups are PyTorch's by default
 
     def _check_options(self, group: dict[str, Any]) -> None:
         super()._check_options(group)
-        if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
-            raise ValueError(f"nesterov needs a momentum above 0 and no dampening, got momentum={group['momentum']}, "
-                             f"dampening={group['dampening']}; write momentum=0.9")
+        momentum, dampening, nesterov, form = group["momentum"], group["dampening"], group["nesterov"], _form(group)
+        if nesterov and (momentum <= 0 or dampening != 0):
+            raise ValueError(f"nesterov needs a momentum above 0 and no dampening, got momentum={momentum}, dampening={dampening}; write "
+                             f"momentum=0.9")
+        if form not in FORMS:
+            raise ValueError(f"form is one of {', '.join(map(repr, FORMS))}, got {form!r}")
+        if form == "averaged" and dampening != 0:
+            raise ValueError(f'form="averaged" takes (1 - momentum)·g and no dampening, got dampening={dampening}; leave it out')
+        if form == "lookahead" and not nesterov:
+            raise ValueError('form="lookahead" is a form of Nesterov\'s method; write nesterov=True, momentum=0.9, form="lookahead"')
 
     def _entries(self, group: dict[str, Any]) -> Iterable[str]:
         return self._like_parameter if group["momentum"] else ()
 
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Change every parameter that has a gradient.
+
+        Args:
+            closure: computes the loss and its gradients anew; called first, while operations are recorded. With form="lookahead" it is
+                needed, and sees the parameters look ahead.
+
+        Returns:
+            What the closure returns.
+
+        Raises:
+            ValueError: no closure with form="lookahead".
+        """
+        if all(_form(group) != "lookahead" for group in self.param_groups):
+            return super().step(closure)
+        if closure is None:
+            raise ValueError('form="lookahead" takes the gradient ahead of the parameters, so step needs a closure that computes it; write '
+                             'step(closure), or the same method in PyTorch\'s form: form="classical"')
+        return super().step(lambda: self._ahead(closure))
+
+    def _ahead(self, closure: Callable[[], Any]) -> Any:
+        """What the closure returns with all parameters of the look-ahead form at θ - lr·momentum·v."""
+        moved = [(p, p._data.copy(), float(group["lr"]) * group["momentum"]) for group in self.param_groups if _form(group) == "lookahead"
+                 for p in group["params"] if "momentum_buffer" in self.state.get(p, ())]
+        try:
+            for p, here, factor in moved:
+                p._data[...] = here - factor * self.state[p]["momentum_buffer"]._data
+            stamp_all([p._data for p, _, _ in moved])
+            return closure()
+        finally:
+            for p, here, _ in moved:
+                p._data[...] = here
+            stamp_all([p._data for p, _, _ in moved])
+
     def _update(self, group: dict[str, Any], x: Piece) -> None:
-        momentum, g = group["momentum"], uphill(group, x)
-        if momentum:
-            v = x.state["momentum_buffer"]
-            if x.first:
-                v[...] = g
-            else:
-                v *= momentum
-                v += (1 - group["dampening"]) * g if group["dampening"] else g
-            g = g + momentum * v if group["nesterov"] else v
-        x.p -= float(group["lr"]) * g
+        lr, momentum, dampening, form = float(group["lr"]), group["momentum"], group["dampening"], _form(group)
+        if not momentum:
+            x.p -= lr * uphill(group, x)
+            return
+        v = x.state["momentum_buffer"]
+        if form == "lookahead":
+            g = uphill(group, Piece(x.p - lr * momentum * v, x.g, x.state, x.numbers, x.first))
+        else:
+            g = uphill(group, x)
+        if form == "averaged":
+            g = (1 - momentum) * g
+        if x.first and form != "averaged":
+            v[...] = g
+        else:
+            v *= momentum
+            v += (1 - dampening) * g if dampening else g
+        x.p -= lr * (g + momentum * v if group["nesterov"] and form != "lookahead" else v)
+
+
+def _form(group: dict[str, Any]) -> str:
+    return group.get("form", "classical")

@@ -95,7 +95,7 @@ class LRScheduler:
         Raises:
             ValueError: the optimizer has got more groups since. Nothing has been changed then.
         """
-        if self._step_count == 1 and not self.optimizer._opt_called and type(self.optimizer).step is Optimizer.step:  # type: ignore
+        if self._step_count == 1 and not self.optimizer._opt_called and type(self.optimizer)._update is not Optimizer._update:  # type: ignore
             warnings.warn("lr_scheduler.step() was called before optimizer.step(), so the first value of the schedule is skipped; call "
                           "optimizer.step() first", UserWarning, stacklevel=2)
         if epoch is not None:

@@ -1,4 +1,8 @@
-"""Installation of tinygrad_ed: `pip install .`, with extras for examples, tests, parity checks, benchmarks and CUDA."""
+"""Installation of tinygrad_ed: `pip install .`, with extras for examples, tests, parity checks, benchmarks and CUDA.
+
+Where a C compiler is present the compiled kernels are built too; `python setup.py build_ext --inplace` builds them in a checkout.
+"""
+import runpy
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -14,6 +18,8 @@ EXTRAS = {
 }
 EXTRAS["dev"] = [*EXTRAS["test"], *EXTRAS["parity"], "ruff", "mypy"]
 
+kernels = runpy.run_path(str(Path(__file__).with_name("tinygrad_ed") / "backend" / "kernels" / "compiled" / "build.py"))
+
 setup(
     name="tinygrad_ed",
     version="0.1.0",
@@ -23,6 +29,8 @@ setup(
     license="MIT",
     packages=find_packages(include=["tinygrad_ed", "tinygrad_ed.*"]),
     package_data={"tinygrad_ed": ["py.typed"]},
+    ext_modules=kernels["extensions"](),
+    cmdclass={"build_ext": kernels["BuildKernels"]},
     python_requires=">=3.10",
     install_requires=["numpy>=2", "scipy>=1.13"],
     extras_require=EXTRAS,

@@ -45,6 +45,7 @@ def machine() -> dict[str, str]:
         pass
     found = {"cpu": cpu, "cores": str(os.cpu_count()), "system": f"{platform.system()} {platform.machine()}",
              "python": platform.python_version(), "numpy": numpy.__version__}
+    found |= {name: value for name, value in sorted(os.environ.items()) if name.startswith(("OPENBLAS_", "OMP_", "MKL_", "TINYGRAD_ED_"))}
     try:
         import torch
         found["torch"] = f"{torch.__version__}, {torch.get_num_threads()} threads"

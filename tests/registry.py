@@ -199,14 +199,14 @@ def holds(check: Callable[[Case, Call, int], None], case: Case) -> None:
 
 # -- running a call ----------------------------------------------------------------------------------------------------
 
-def tensors(call: Call, requires_grad: bool = True, dtype: Any = None) -> tuple[Call, list[tg.Tensor]]:
+def tensors(call: Call, requires_grad: bool = True, dtype: Any = None, device: Any = None) -> tuple[Call, list[tg.Tensor]]:
     """The call with fresh tensors for its arrays, and the leaves among them."""
     leaves: list[tg.Tensor] = []
 
     def make(a: np.ndarray) -> tg.Tensor:
         if a.dtype.kind != "f":
-            return tg.tensor(a)
-        t = tg.tensor(a if dtype is None else a.astype(dtype), requires_grad=requires_grad)
+            return tg.tensor(a, device=device)
+        t = tg.tensor(a if dtype is None else a.astype(dtype), device=device, requires_grad=requires_grad)
         leaves.append(t)
         return t
     return call.map(make), leaves

@@ -7,10 +7,11 @@ import warnings as _warnings
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
-from . import autograd, backend, cuda, dtypes, linalg, ops
+from . import autograd, backend, dtypes, linalg, ops
 from .autograd.engine import grad
 from .autograd.modes import *
 from .backend import Device as device
+from .backends import get_num_threads, set_num_threads, show_config
 from .dtypes import *
 from .ops.compare import *
 from .ops.convert import *
@@ -37,7 +38,7 @@ from .serialization import load, save
 from .tensor import Tensor
 
 if _TYPE_CHECKING:
-    from . import amp, data, nn, optim, utils
+    from . import amp, cuda, data, nn, optim, utils
 
 __version__ = "0.1.0"
 
@@ -46,7 +47,7 @@ _warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"tinygrad_ed
 
 globals().update({alias: function for alias, function in _functions().items() if alias in _ALIASES})
 
-_ROOMS = ("amp", "data", "nn", "optim", "utils")
+_ROOMS = ("amp", "cuda", "data", "nn", "optim", "utils")
 __all__ = [name for name in globals() if not name.startswith("_")] + list(_ROOMS)
 
 

@@ -17,6 +17,18 @@ class DeviceError(RuntimeError):
     """A device that is missing, or arrays on two devices in one operation."""
 
 
+class OutOfMemoryError(RuntimeError, MemoryError):
+    """A device without the memory that is wanted; what was there before is unchanged.
+
+    Example:
+        >>> import tinygrad_ed as tg
+        >>> try:
+        ...     x = tg.ones(2, device="cuda" if tg.cuda.is_available() else "cpu")
+        ... except tg.cuda.OutOfMemoryError:
+        ...     tg.cuda.empty_cache()
+    """
+
+
 class InPlaceError(RuntimeError):
     """A write that would make a gradient wrong, or memory that cannot be written."""
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from . import dtypes
 from .backend import Device, device_of, is_array, to_device, to_numpy
-from .errors import DTypeError, GraphError, ShapeError
+from .errors import DeviceError, DTypeError, GraphError, ShapeError
 
 if TYPE_CHECKING:
     from .autograd.inplace import View
@@ -349,13 +349,14 @@ class Tensor:
             dtype: the wanted dtype.
             device: the wanted device.
             copy: make a copy even where nothing changes.
-            non_blocking: accepted as in PyTorch; copies between devices may then overlap with the host's work.
+            non_blocking: the host does not wait for a copy from page-locked memory (`pin_memory()`), nor for one to the CPU, which
+                is complete after `cuda.synchronize()` only.
 
         Returns:
             The tensor itself where nothing changes, else a new one; the derivative passes through.
         """
         flags = [arg for arg in args if isinstance(arg, bool)]
-        copy = copy or flags[1:] == [True]
+        copy, non_blocking = copy or flags[1:] == [True], non_blocking or flags[:1] == [True]
         for arg in args[:len(args) - len(flags)]:
             if isinstance(arg, Tensor):
                 dtype, device = arg.dtype, arg.device
@@ -370,7 +371,7 @@ class Tensor:
         device = self.device if device is None else Device(device)
         if not copy and dtype == self.dtype and device == self.device:
             return self
-        return convert(self, dtype=dtype, device=device)
+        return convert(self, dtype=dtype, device=device, non_blocking=non_blocking)
 
     def type_as(self, other: "Tensor") -> "Tensor":
         """This tensor with the dtype and on the device of another."""
@@ -381,8 +382,32 @@ class Tensor:
         return self.to(device="cpu")
 
     def cuda(self, device: Any = None, non_blocking: bool = False) -> "Tensor":
-        """This tensor on a CUDA device, the first by default."""
-        return self.to(device="cuda" if device is None else Device("cuda", device) if isinstance(device, int) else device)
+        """This tensor on a CUDA device, the current one by default."""
+        return self.to(device="cuda" if device is None else Device("cuda", device) if isinstance(device, int) else device, non_blocking=non_blocking)
+
+    def pin_memory(self, device: Any = None) -> "Tensor":
+        """This tensor, of the CPU, in page-locked memory, from which copies to a CUDA device are faster and need not be waited for.
+
+        Returns:
+            The tensor itself where it lies there already, else a copy without history.
+
+        Raises:
+            DeviceError: the tensor is on a CUDA device, or CUDA is not available.
+        """
+        from .backend import cuda
+        cuda.module()
+        if not self.is_cpu:
+            raise DeviceError(f"only memory of the CPU can be pinned, this tensor is on {self.device}; write x.cpu().pin_memory()")
+        if self.is_pinned():
+            return self
+        array = cuda.pinned(self.shape, self.dtype)
+        array[...] = self._data
+        return wrap(array)
+
+    def is_pinned(self, device: Any = None) -> bool:
+        """Whether this tensor lies in page-locked memory."""
+        from .backend import cuda
+        return cuda.is_pinned(self._data)
 
     # -- Python's and NumPy's protocols ------------------------------------------------------------------------------
 

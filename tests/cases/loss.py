@@ -85,7 +85,7 @@ def _(d):
 def weighted(name):
     """A loss whose class weights are no argument, since they have no derivative."""
     return here_and_there(lambda lib, x, target, **options: getattr(lib.nn.functional, name)(
-        x, target, weight=lib.tensor(WEIGHT, dtype=x.dtype), **options))
+        x, target, weight=lib.tensor(WEIGHT, dtype=x.dtype, device=x.device), **options))
 
 
 for name in ("cross_entropy", "nll_loss"):
@@ -119,7 +119,7 @@ def _(d):
     return call(d.array((n, 3)), classes(d, 3, (n,)), gamma=d.pick([0.5, 2.0, 0.0]), reduction=d.pick(REDUCTIONS))
 
 
-@case("nn.functional.focal_loss", torch=None, op=lambda x, t, **o: ours().nn.functional.focal_loss(x, t, ours().tensor(WEIGHT).to(x.dtype),
+@case("nn.functional.focal_loss", torch=None, op=lambda x, t, **o: ours().nn.functional.focal_loss(x, t, ours().tensor(WEIGHT).to(x),
                                                                                                    **o))
 def _(d):
     return call(d.array((2, 4, 3)), np.where(d.bools((2, 3)), -100, classes(d, 4, (2, 3))), reduction=d.pick(["sum", "none"]))
@@ -198,7 +198,7 @@ def _(d):
 for name, facts in [("mse_loss", {}), ("l1_loss", {"kinks": lambda x, t, **_: [x - t]}),
                     ("huber_loss", {"kinks": lambda x, t, **_: [np.abs(x - t) - 1]})]:
     @case(f"nn.functional.{name}", **facts, **here_and_there(lambda lib, x, t, *, name=name, **options: getattr(lib.nn.functional, name)(
-        x, t, weight=lib.arange(1, 1 + len(x), dtype=x.dtype), **options)))
+        x, t, weight=lib.arange(1, 1 + len(x), dtype=x.dtype, device=x.device), **options)))
     def _(d):
         return call(d.array((3,)), d.array((3,)), reduction=d.pick(REDUCTIONS))
 
@@ -232,7 +232,7 @@ for name, low, high in [("binary_cross_entropy", 0.05, 0.95), ("binary_cross_ent
 
 
 @case("nn.functional.binary_cross_entropy_with_logits", **here_and_there(lambda lib, x, t, *, reduction: lib.nn.functional.
-      binary_cross_entropy_with_logits(x, t, pos_weight=lib.tensor(WEIGHT, dtype=x.dtype), reduction=reduction)))
+      binary_cross_entropy_with_logits(x, t, pos_weight=lib.tensor(WEIGHT, dtype=x.dtype, device=x.device), reduction=reduction)))
 def _(d):
     return call(d.array((3, 4)), d.array((3, 4), 0, 1), reduction=d.pick(REDUCTIONS))
 

@@ -59,7 +59,7 @@ MEAN, VAR = np.array([0.5, -1.0, 0.0]), np.array([0.5, 2.0, 1e-3])
 
 def with_running_statistics(x, weight, bias):
     """Evaluation, of our tensors."""
-    return tg.nn.functional.batch_norm(x, *[tg.tensor(v, dtype=x.dtype) for v in (MEAN, VAR)], weight, bias)
+    return tg.nn.functional.batch_norm(x, *[tg.tensor(v, dtype=x.dtype, device=x.device) for v in (MEAN, VAR)], weight, bias)
 
 
 def with_theirs(x, weight, bias):

@@ -8,7 +8,7 @@ from typing import Any, Callable, Sequence
 import numpy as np
 
 from .. import dtypes
-from ..backend import device_of, is_array, namespace
+from ..backend import Device, device_of, is_array, namespace
 from ..errors import DeviceError, DTypeError, LinAlgError, ShapeError
 from ..tensor import Tensor, wrap
 from .node import Extras, Node, output_node
@@ -56,6 +56,7 @@ def promoted(args: Sequence, names: Sequence[str] | None, order: Sequence[str] |
     common = dtypes.result_type(*[args[i] for i in chosen if args[i] is not None])
     if to_float and common.kind != "f":
         common = dtypes.get_default_dtype()
+    xp = namespace(*[a._data if isinstance(a, Tensor) else a for a in args])
     every_number = not any(isinstance(args[i], Tensor) or is_array(args[i]) for i in chosen)
     for i in chosen:
         x = args[i]
@@ -64,7 +65,7 @@ def promoted(args: Sequence, names: Sequence[str] | None, order: Sequence[str] |
         elif isinstance(x, Tensor):
             args[i] = _cast(x, common)
         elif isinstance(x, (list, tuple)) or (every_number and x is not None) or (x is not None and (common.kind, type(x)) not in WEAK):
-            args[i] = wrap(np.asarray(x, common))
+            args[i] = wrap(xp.asarray(x, common))
     return args
 
 
@@ -121,6 +122,9 @@ def explain(error: Exception, name: str, args: Sequence) -> Exception:
     devices = {str(device_of(a._data)) for a in args if isinstance(a, Tensor)} | {"cpu" for a in args if isinstance(a, np.ndarray)}
     if len(devices) > 1:
         return DeviceError(f"{name}({given}): the tensors are on {' and '.join(sorted(devices))}; move one: x.to(other.device)")
+    if devices and devices != {"cpu"} and devices != {str(Device("cuda"))}:
+        (there,) = devices
+        return DeviceError(f"{name}({given}): the current device is {Device('cuda')}; write with tinygrad_ed.cuda.device({there[5:]}): ({error})")
     if isinstance(error, TypeError):
         return DTypeError(f"{name}({given}): {error}")
     if isinstance(error, IndexError):                 # NumPy's AxisError among them

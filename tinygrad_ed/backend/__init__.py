@@ -5,6 +5,7 @@ A backend is a module with NumPy's interface. It is found once per operation by 
 """
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 from typing import Any, Union
 
@@ -16,11 +17,11 @@ _namespaces: dict[type, ModuleType] = {np.ndarray: np}
 
 
 class Device:
-    """A place for arrays: `Device("cpu")`, `Device("cuda", 0)` or `Device("cuda:0")`.
+    """A place for arrays: `Device("cpu")`, `Device("cuda", 0)` or `Device("cuda:0")`; `Device("cuda")` is the current CUDA device.
 
     Args:
         type: `"cpu"`, `"cuda"` or `"cuda:<index>"`, or another Device.
-        index: which CUDA device; the first by default.
+        index: which CUDA device; the current one by default, the first unless `cuda.set_device` chose another.
 
     Raises:
         DeviceError: an unknown device name or a negative index.
@@ -41,7 +42,8 @@ class Device:
         self.type = name
         self.index = int(number) if number else index
         if name == "cuda" and self.index is None:
-            self.index = 0
+            from .cuda import current_device
+            self.index = current_device()
         if self.index is not None and self.index < 0:
             raise DeviceError(f"a device index counts from 0, got {self.index}")
 
@@ -66,6 +68,11 @@ CPU = Device("cpu")
 def register(array_type: type, module: ModuleType) -> None:
     """Let `module` compute on arrays of `array_type`."""
     _namespaces[array_type] = module
+
+
+def unregister(array_type: type) -> None:
+    """Forget arrays of `array_type`."""
+    _namespaces.pop(array_type, None)
 
 
 def is_array(x: object) -> bool:
@@ -99,15 +106,21 @@ def module_of(device: Union[str, Device, None]) -> ModuleType:
     return cuda.module()
 
 
-def to_device(array: Any, device: Union[str, Device]) -> Any:
-    """The array on a device: itself where it lies there already, else a copy."""
+def on(device: Device) -> AbstractContextManager:
+    """A block in which a CUDA device is the current one, so that arrays on it can be computed with; for the CPU nothing."""
+    if device.type == "cpu":
+        return nullcontext()
+    from . import cuda
+    return cuda.on(device.index)
+
+
+def to_device(array: Any, device: Union[str, Device], non_blocking: bool = False) -> Any:
+    """The array on a device: itself where it lies there already, else a copy; non_blocking, the host does not wait for it."""
     device = Device(device)
     if device_of(array) == device:
         return array
-    if device.type == "cpu":
-        return array.get()
     from . import cuda
-    return cuda.put(array, device)
+    return cuda.get(array, non_blocking) if device.type == "cpu" else cuda.put(array, device, non_blocking)
 
 
 def to_numpy(array: Any) -> np.ndarray:

@@ -1,12 +1,16 @@
-"""Memory that is carved into arrays which lie one after another and yet count as independent."""
+"""Large arrays and their parts: memory carved into arrays that count as independent, and arrays gone through in blocks."""
 from __future__ import annotations
 
 import math
-from typing import Any, Sequence
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Iterator, Sequence
 
 import numpy as np
 
-__all__ = ["Memory", "carved"]
+__all__ = ["Memory", "blocks", "carved", "table"]
+
+BLOCK = 1 << 16          # elements of a block that stays in a processor's cache, with as many of a few other arrays
 
 
 class Memory(np.ndarray):
@@ -30,3 +34,32 @@ def carved(xp: Any, dtype: Any, shapes: Sequence[tuple[int, ...]]) -> tuple[Any,
                       else xp.ndarray(shape, dtype, memory.data + start * memory.itemsize))
         start += size
     return whole, places
+
+
+def blocks(*arrays: Any) -> Iterator[Sequence[Any]]:
+    """Arrays of one shape in blocks of their elements, for work that goes over them several times.
+
+    Args:
+        arrays: the arrays; None stays None. Where they are small, not contiguous, or not NumPy's, they come as they are.
+
+    Example:
+        >>> [a.size for a, in blocks(np.zeros((1000, 100)))]
+        [65536, 34464]
+    """
+    given = [a for a in arrays if a is not None]
+    if given[0].size <= BLOCK or not all(type(a) is np.ndarray and a.flags.c_contiguous for a in given):
+        yield arrays
+        return
+    flat = [a if a is None else a.reshape(-1) for a in arrays]
+    for start in range(0, given[0].size, BLOCK):
+        yield [a if a is None else a[start:start + BLOCK] for a in flat]
+
+
+def table(xp: Any, build: Callable, *arguments: Any) -> Any:
+    """The array that build(*arguments) makes with NumPy; on a device it is kept there, so that it is sent once only."""
+    return build(*arguments) if xp is np else _sent(xp, xp.cuda.Device().id, build, *arguments)
+
+
+@lru_cache(maxsize=256)
+def _sent(xp: Any, device: int, build: Callable, *arguments: Any) -> Any:
+    return xp.asarray(build(*arguments))

@@ -12,6 +12,7 @@ from ..errors import ShapeError
 from ..ops.join import stack
 from ..tensor import Tensor, as_array, wrap
 from .dataset import IterableDataset, Subset, TensorDataset
+from .prefetch import can_pin, pinned
 from .sampler import BatchSampler, RandomSampler, SequentialSampler
 
 __all__ = ["DataLoader", "default_collate"]
@@ -29,12 +30,14 @@ class DataLoader:
         num_workers: threads that fetch batches ahead of their use; the batches come in the same order. The random numbers that a
             dataset draws itself are reproducible only with 0. An IterableDataset is read by the caller.
         collate_fn: makes a batch of a list of samples; `default_collate` by default.
-        pin_memory: accepted as in PyTorch.
+        pin_memory: give the batches in page-locked memory, from which `x.to("cuda", non_blocking=True)` need not be waited for. See
+            `Prefetcher`, which makes these copies ahead of their use. Where CUDA is not available a warning says so.
         drop_last: leave out a last batch that is smaller.
         worker_init_fn: called with its number by each thread when it starts.
         generator: where the random order comes from; the default generator by default.
         prefetch_factor: how many batches each thread fetches ahead, 2 by default.
         persistent_workers: accepted as in PyTorch.
+        pin_memory_device: accepted as in PyTorch; page-locked memory serves every device.
 
     Raises:
         ValueError: options that exclude each other, or a number below its limit.
@@ -51,7 +54,7 @@ class DataLoader:
     def __init__(self, dataset: Any, batch_size: int | None = 1, shuffle: bool | None = None, sampler: Any = None,
                  batch_sampler: Any = None, num_workers: int = 0, collate_fn: Callable | None = None, pin_memory: bool = False,
                  drop_last: bool = False, *, worker_init_fn: Callable[[int], Any] | None = None, generator: Any = None,
-                 prefetch_factor: int | None = None, persistent_workers: bool = False):
+                 prefetch_factor: int | None = None, persistent_workers: bool = False, pin_memory_device: str = ""):
         if num_workers < 0 or (prefetch_factor is not None and prefetch_factor < 1):
             raise ValueError(f"num_workers is at least 0 and prefetch_factor at least 1, got {num_workers} and {prefetch_factor}")
         streams = isinstance(dataset, IterableDataset)
@@ -82,10 +85,12 @@ class DataLoader:
         return len(self.sampler if self.batch_sampler is None else self.batch_sampler)
 
     def __iter__(self) -> Iterator[Any]:
+        pin = self.pin_memory and can_pin()
         if isinstance(self.dataset, IterableDataset):
-            return self._stream()
+            return map(pinned, self._stream()) if pin else self._stream()
         numbers = iter(self.sampler if self.batch_sampler is None else self.batch_sampler)
-        return self._ahead(numbers) if self.num_workers else map(self._fetch, numbers)
+        fetch = (lambda index: pinned(self._fetch(index))) if pin else self._fetch
+        return self._ahead(numbers, fetch) if self.num_workers else map(fetch, numbers)
 
     def _fetch(self, index: Any) -> Any:
         """The batch of a list of numbers, or a single sample."""
@@ -97,7 +102,7 @@ class DataLoader:
             return self.collate_fn(self.dataset.__getitems__(index))
         return self.collate_fn([self.dataset[i] for i in index])
 
-    def _ahead(self, numbers: Iterator) -> Iterator[Any]:
+    def _ahead(self, numbers: Iterator, fetch: Callable) -> Iterator[Any]:
         """The batches in order, fetched by threads that are some batches ahead."""
         from concurrent.futures import ThreadPoolExecutor
         waiting: deque = deque()
@@ -105,7 +110,7 @@ class DataLoader:
         pool = ThreadPoolExecutor(self.num_workers, initializer=lambda: self.worker_init_fn and self.worker_init_fn(next(workers)))
         try:
             for index in numbers:
-                waiting.append(pool.submit(self._fetch, index))
+                waiting.append(pool.submit(fetch, index))
                 if len(waiting) >= self.num_workers * (self.prefetch_factor or 2):
                     yield waiting.popleft().result()
             while waiting:

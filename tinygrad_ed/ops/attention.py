@@ -53,8 +53,9 @@ def _forward(q: Any, k: Any, v: Any, mask: Any, keep: Any, *, causal: bool, scal
     return kernels(q).attention(q, k, v, mask, keep, causal, scale, keep_prob)
 
 
-def _gradients(g: Any, q: Any, k: Any, v: Any, keep: Any, scale: Any, keep_prob: Any, y: Any, exps: Any, sums: Any, needs: Any) -> tuple:
-    return *kernels(q).attention_backward(g, q, k, v, keep, scale, keep_prob, y, exps, sums, needs), None
+def _gradients(g: Any, q: Any, k: Any, v: Any, mask: Any, keep: Any, causal: Any, scale: Any, keep_prob: Any, y: Any, exps: Any, sums: Any,
+               needs: Any) -> tuple:
+    return *kernels(q).attention_backward(g, q, k, v, mask, keep, causal, scale, keep_prob, y, exps, sums, needs), None
 
 
 _attention = op("scaled_dot_product_attention", _forward, match=("q", "k", "v"), aux=("exps", "sums"), composed=_composed_attention,

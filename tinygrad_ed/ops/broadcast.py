@@ -9,6 +9,7 @@ from typing import Any, Sequence
 import numpy as np
 
 from ..autograd.op import op
+from ..backend.kernels.reductions import total
 
 reshape_to = op("reshape", lambda x, *, shape: x.reshape(shape), view=True, x=lambda g, x_shape: reshape_to(g, shape=x_shape))
 
@@ -29,17 +30,6 @@ def _sum_to(x: Any, shape: tuple) -> Any:
     extra = x.ndim - len(shape)
     dims = tuple(range(extra)) + tuple(i + extra for i, n in enumerate(shape) if n == 1 and x.shape[i + extra] != 1)
     return (total(x, dims, True) if dims else x).reshape(shape)
-
-
-def total(x: Any, dims: tuple, keepdim: bool, dtype: Any = None) -> Any:
-    """The sum of an array. float16 is summed in float32: in its own precision 2048 + 1 is 2048."""
-    if (dtype or x.dtype).char == "e":
-        return x.sum(axis=dims, dtype="float32", keepdims=keepdim).astype("float16")
-    if dims == (x.ndim - 1,) and x.ndim > 1 and dtype is None and type(x) is np.ndarray and x.dtype.kind == "f" and x.flags.c_contiguous:
-        n = x.shape[-1]
-        if 0 < n <= 1024:                                 # short rows: a matrix product takes a quarter of the time
-            return (x.reshape(-1, n) @ np.ones(n, x.dtype)).reshape(x.shape[:-1] + (1,) * keepdim)
-    return x.sum(axis=dims, dtype=dtype, keepdims=keepdim)
 
 
 def keep_dims(y: Any, shape: tuple, dims: Sequence[int], keepdim: bool) -> Any:

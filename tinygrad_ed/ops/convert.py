@@ -7,15 +7,18 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.op import op
-from ..backend import device_of, to_device
+from ..backend import device_of, on, to_device
 from ..tensor import Tensor
 
 __all__ = ["clone", "expand_as"]
 
 
-def _converted(x: Any, dtype: np.dtype, device: Any) -> Any:
-    moved = to_device(x, device)
-    return moved.astype(dtype) if moved is x or moved.dtype != dtype else moved
+def _converted(x: Any, dtype: np.dtype, device: Any, non_blocking: bool) -> Any:
+    moved = to_device(x, device, non_blocking and x.dtype == dtype)       # another dtype is computed from what has arrived
+    if moved is not x and moved.dtype == dtype:
+        return moved
+    with on(device):
+        return moved.astype(dtype)
 
 
 alias = op("alias", lambda x: x, x=lambda g: g)
@@ -32,15 +35,16 @@ Example:
     >>> tg.clone(tg.tensor([1.0, 2.0]))
     tensor([1., 2.])
 """)
-_convert = op("convert", lambda x, *, dtype, device, x_dtype, x_device: _converted(x, dtype, device),
+_convert = op("convert", lambda x, *, dtype, device, non_blocking, x_dtype, x_device: _converted(x, dtype, device, non_blocking),
               x=lambda g, x_dtype, x_device: convert(g, dtype=x_dtype, device=x_device))
 
 
-def convert(x: Any, *, dtype: np.dtype, device: Any) -> Any:
-    """x, a tensor or an array, in another dtype and on another device; always a copy."""
+def convert(x: Any, *, dtype: np.dtype, device: Any, non_blocking: bool = False) -> Any:
+    """x, a tensor or an array, in another dtype and on another device; always a copy. Non-blocking, the host does not wait for it."""
     if dtype.kind != "f" and isinstance(x, Tensor):
         x = x.detach()                                # integers carry no derivative
-    return _convert(x, dtype=dtype, device=device, x_dtype=x.dtype, x_device=x.device if isinstance(x, Tensor) else device_of(x))
+    x_device = x.device if isinstance(x, Tensor) else device_of(x)
+    return _convert(x, dtype=dtype, device=device, non_blocking=non_blocking, x_dtype=x.dtype, x_device=x_device)
 
 
 def expand_as(input: Tensor, other: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import CPU, Device, module_of
+from ..backend import CPU, Device, module_of, on
 from ..dtypes import canonical, get_default_dtype
 from ..errors import DTypeError, GraphError, ShapeError
 from ..tensor import Tensor, as_array, wrap
@@ -45,9 +45,8 @@ def on_device(build: Callable[[Any], Any], device: Any) -> Any:
     device = CPU if device is None else Device(device)
     if device.type == "cpu":
         return build(np)
-    xp = module_of(device)
-    with xp.cuda.Device(device.index):
-        return build(xp)
+    with on(device):
+        return build(module_of(device))
 
 
 def leaf(array: Any, requires_grad: bool) -> Tensor:

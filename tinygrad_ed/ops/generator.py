@@ -15,11 +15,16 @@ from typing import Any
 import numpy as np
 
 from ..backend import CPU, Device, module_of, philox
+from ..backend.kernels import kernels
 from ..errors import DomainError, DTypeError, ShapeError
 from ..tensor import Tensor, wrap
 from .creation import on_device
 
 __all__ = ["Generator", "default_generator", "get_rng_state", "initial_seed", "manual_seed", "seed", "set_rng_state"]
+
+
+_MANY = 1 << 10                          # blocks from which on a kernel makes them, rather than the generator that is at hand
+_ON_CPU = np.empty(0)
 
 
 class Generator:
@@ -97,6 +102,8 @@ class Generator:
     def words(self, n: int, device: Device = CPU) -> Any:
         """The next n random 64-bit words, rounded up to whole blocks, as an array of the caller's own on a device."""
         blocks = -(-n // philox.BLOCK)
+        if device.type == "cpu" and blocks >= _MANY:
+            return kernels(_ON_CPU).random_words(*self.reserve(blocks), blocks)
         if device.type == "cpu":
             with self._lock:
                 if self._stream is None:

@@ -1,78 +1,18 @@
-"""The softmax family: exponentials divided by their sum, and the logarithms of both.
-
-Forward and backward work in place on arrays of their own: a softmax makes one array of its input's size, its gradient one.
-"""
+"""The softmax family: exponentials divided by their sum, and the logarithms of both."""
 from __future__ import annotations
 
 import math
 from typing import Any
 
-import numpy as np
-
 from .. import dtypes
 from ..autograd.op import op
+from ..backend.kernels import kernels
 from ..tensor import Tensor
-from .arguments import Dims, cast, numpy_names, one, over, require_float, wide
-from .broadcast import keep_dims, reshape_to, sum_over, total
+from .arguments import Dims, cast, numpy_names, one, over, require_float
+from .broadcast import keep_dims, reshape_to, sum_over
 from .elementwise import exp, where
-from .reduce.extrema import extreme
 
 __all__ = ["log_softmax", "logsumexp", "softmax"]
-
-
-# -- on arrays ---------------------------------------------------------------------------------------------------------
-
-def _shifted(xp: Any, x: Any, dim: int) -> Any:
-    """x minus its maximum: the exponentials are at most 1 and their sum at least 1."""
-    return xp.subtract(x, extreme(x, "max", (dim,), True))
-
-
-def _softmax_of(xp: Any, x: Any, dim: int) -> Any:
-    w = wide(x)
-    if not x.size:
-        return x.copy()
-    if xp is np and w.max() < 64:                         # no overflow: the shift is needed only where all of a row underflows
-        e = np.exp(w)
-        s = total(e, (dim,), True)
-        if s.min() > 1e-6:
-            e /= s
-            return e.astype(x.dtype, copy=False)
-    e = _shifted(xp, w, dim)
-    xp.exp(e, out=e)
-    e /= total(e, (dim,), True)
-    return e.astype(x.dtype, copy=False)
-
-
-def _log_softmax_of(xp: Any, x: Any, dim: int) -> Any:
-    if not x.size:
-        return x.copy()
-    z = _shifted(xp, wide(x), dim)
-    z -= xp.log(total(xp.exp(z), (dim,), True))
-    return z.astype(x.dtype, copy=False)
-
-
-def _softmax_back(xp: Any, d: Any, p: Any, dim: int) -> Any:
-    g = xp.multiply(wide(d), p)
-    xp.subtract(d, total(g, (dim,), True), out=g)
-    g *= p
-    return g.astype(d.dtype, copy=False)
-
-
-def _log_softmax_back(xp: Any, d: Any, z: Any, dim: int) -> Any:
-    g = xp.exp(wide(z))
-    g *= total(wide(d), (dim,), True)
-    xp.subtract(d, g, out=g)
-    return g.astype(d.dtype, copy=False)
-
-
-def _logsumexp_of(xp: Any, x: Any, dims: tuple, keepdim: bool) -> Any:
-    w = wide(x)
-    m = xp.asarray(extreme(w, "max", dims, True) if x.size else 0, w.dtype)
-    m = xp.where(xp.isfinite(m), m, xp.zeros_like(m))      # ∞ - ∞ is not wanted below
-    z = xp.asarray(w - m)
-    xp.exp(z, out=z)
-    y = xp.log(total(z, dims, True)) + m
-    return (y if keepdim else y.squeeze(dims)).astype(x.dtype, copy=False)
 
 
 # -- primitives --------------------------------------------------------------------------------------------------------
@@ -82,15 +22,15 @@ def _dot(a: Any, b: Any, dim: int) -> Any:
 
 
 # p = softmax(x) has the symmetric Jacobian J = diag(p) - p pᵀ, so the gradient of d ↦ J·d is g ↦ J·g again.
-_softmax = op("softmax", lambda xp, x, *, dim: _softmax_of(xp, x, dim), x=lambda g, y, dim: _softmax_vjp(g, y, dim=dim))
-_softmax_vjp = op("softmax_vjp", lambda xp, d, p, *, dim: _softmax_back(xp, d, p, dim), doc="p·(d - Σ d·p).",
+_softmax = op("softmax", lambda x, *, dim: kernels(x).softmax(x, dim), x=lambda g, y, dim: _softmax_vjp(g, y, dim=dim))
+_softmax_vjp = op("softmax_vjp", lambda d, p, *, dim: kernels(d).softmax_backward(d, p, dim), doc="p·(d - Σ d·p).",
                   d=lambda g, p, dim: _softmax_vjp(g, p, dim=dim),
                   p=lambda g, d, p, dim: g * (d - _dot(d, p, dim)) - d * _dot(g, p, dim))
-_log_softmax = op("log_softmax", lambda xp, x, *, dim: _log_softmax_of(xp, x, dim), x=lambda g, y, dim: _log_softmax_vjp(g, y, dim=dim))
-_log_softmax_vjp = op("log_softmax_vjp", lambda xp, d, z, *, dim: _log_softmax_back(xp, d, z, dim), doc="d - e^z·Σ d.",
+_log_softmax = op("log_softmax", lambda x, *, dim: kernels(x).log_softmax(x, dim), x=lambda g, y, dim: _log_softmax_vjp(g, y, dim=dim))
+_log_softmax_vjp = op("log_softmax_vjp", lambda d, z, *, dim: kernels(d).log_softmax_backward(d, z, dim), doc="d - e^z·Σ d.",
                       d=lambda g, z, dim: g - _dot(g, exp(z), dim),
                       z=lambda g, d, z, dim: -g * exp(z) * sum_over(d, dims=(dim,), keepdim=True))
-_logsumexp = op("logsumexp", lambda xp, x, *, dims, keepdim: _logsumexp_of(xp, x, dims, keepdim), to_float=True,
+_logsumexp = op("logsumexp", lambda x, *, dims, keepdim: kernels(x).logsumexp(x, dims, keepdim), to_float=True,
                 x=lambda g, x, y, dims, keepdim: _weighted(g, x, y, dims, keepdim))
 
 

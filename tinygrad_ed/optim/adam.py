@@ -4,9 +4,9 @@ from __future__ import annotations
 import math
 from typing import Any, Iterable
 
-from ..backend import namespace
+from ..backend.kernels import kernels
 from .flat import Piece
-from .optimizer import Optimizer, uphill
+from .optimizer import Optimizer
 
 __all__ = ["Adam", "AdamW"]
 
@@ -47,6 +47,7 @@ class Adam(Optimizer):
 
     _like_parameter = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
     _numbers = {"step": 0}
+    _blocks = False
 
     def __init__(self, params: Iterable, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
                  weight_decay: float = 0, amsgrad: bool = False, *, foreach: bool | None = None, maximize: bool = False,
@@ -61,24 +62,13 @@ class Adam(Optimizer):
         return self._like_parameter if group["amsgrad"] else self._like_parameter[:2]
 
     def _update(self, group: dict[str, Any], x: Piece) -> None:
-        lr, eps, t, (beta1, beta2) = float(group["lr"]), group["eps"], x.numbers["step"], map(float, group["betas"])
-        p, g, m, v, xp = x.p, uphill(group, x), x.state["exp_avg"], x.state["exp_avg_sq"], namespace(x.p)
-        corrected = group.get("bias_correction", True)
+        lr, t, (beta1, beta2), decay = float(group["lr"]), x.numbers["step"], group["betas"], float(group["weight_decay"])
+        corrected, decoupled = group.get("bias_correction", True), group["decoupled_weight_decay"]
         c1, c2 = (1 - beta1 ** t, math.sqrt(1 - beta2 ** t)) if corrected else (1.0, 1.0)
-        work = xp.multiply(g, 1 - beta1)              # the only temporary array
-        m *= beta1
-        m += work
-        xp.multiply(g, g, out=work)
-        work *= 1 - beta2
-        v *= beta2
-        v += work
-        if group["amsgrad"]:
-            v = xp.maximum(x.state["max_exp_avg_sq"], v, out=x.state["max_exp_avg_sq"])
-        xp.sqrt(v, out=work)
-        work += eps * c2                              # the whole fraction times c2, which saves a pass
-        xp.divide(m, work, out=work)
-        work *= lr * c2 / c1
-        p -= work
+        kernels(x.p).adam_step(             # m̂/(√v̂ + eps) = (c₂/c₁)·m/(√v + c₂·eps), which saves a pass
+            x.p, x.g, x.state["exp_avg"], x.state["exp_avg_sq"], x.state.get("max_exp_avg_sq"), lr * c2 / c1, float(beta1), float(beta2),
+            group["eps"] * c2, decay=0.0 if decoupled else decay, shrink=1 - lr * decay if decoupled else 1.0,
+            sign=-1.0 if group["maximize"] else 1.0)
 
 
 class AdamW(Adam):

@@ -11,7 +11,7 @@ from typing import Any, Iterator, Mapping
 import numpy as np
 
 from ..backend import namespace
-from ..backend.memory import Memory, carved
+from ..backend.memory import Memory, blocks, carved
 from ..nn.parameter import Parameter
 from ..tensor import wrap
 
@@ -60,16 +60,10 @@ class Piece:
     def __init__(self, p: Any, g: Any, state: dict[str, Any], numbers: dict[str, float], first: bool):
         self.p, self.g, self.state, self.numbers, self.first = p, g, state, numbers, first
 
-    def blocks(self, size: int) -> Iterator["Piece"]:
-        """The piece in blocks of at most `size` elements, which stay in a processor's cache from one operation to the next."""
-        arrays = [self.p, self.g, *self.state.values()]
-        if self.p.size <= size or namespace(self.p) is not np or not all(a.flags.c_contiguous for a in arrays):
-            yield self
-            return
-        p, g, *state = (a.reshape(-1) for a in arrays)
-        for start in range(0, p.size, size):
-            part = slice(start, start + size)
-            yield Piece(p[part], g[part], {name: a[part] for name, a in zip(self.state, state)}, self.numbers, self.first)
+    def blocks(self) -> Iterator["Piece"]:
+        """The piece in blocks that stay in a processor's cache from one operation to the next."""
+        for p, g, *state in blocks(self.p, self.g, *self.state.values()):
+            yield Piece(p, g, dict(zip(self.state, state)), self.numbers, self.first)
 
 
 class Flat:

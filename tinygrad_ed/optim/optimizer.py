@@ -23,8 +23,6 @@ from .flat import Flat, Piece
 
 __all__ = ["Optimizer"]
 
-BLOCK = 1 << 16                              # elements of a block that stays in a processor's cache with its gradient and state
-
 
 class Optimizer:
     """The base class of all optimizers.
@@ -52,6 +50,7 @@ class Optimizer:
     _like_parameter: tuple[str, ...] = ()    # entries of the state that have their parameter's shape
     _numbers: Mapping[str, float] = {}       # entries that are one number, each with its first value
     _elementwise = True                      # whether the formula treats every element alike, whichever parameter it belongs to
+    _blocks = True                           # whether it is then applied to a block of elements at a time; a kernel takes its own
     _not_negative: tuple[str, ...] = ("lr", "eps", "momentum", "weight_decay")      # options of the groups, where there are such
 
     def __init__(self, params: Iterable, defaults: dict[str, Any]):
@@ -160,7 +159,7 @@ class Optimizer:
         for flat in self._flats_of(i, group["params"]):
             for piece in flat.pieces(self.state, self._numbers, entries, each=not self._elementwise):
                 self._advance(group, piece.numbers)
-                for block in piece.blocks(BLOCK) if self._elementwise else (piece,):
+                for block in piece.blocks() if self._elementwise and self._blocks else (piece,):
                     self._update(group, block)
                 self._finish(group, piece.numbers)
         stamp_all([p._data for p in group["params"] if p._grad is not None])

@@ -4,6 +4,7 @@ from __future__ import annotations
 from typing import Any, Callable, Iterable
 
 from ..autograd.inplace import stamp_all
+from ..backend.kernels import kernels
 from .flat import Piece
 from .optimizer import Optimizer, uphill
 
@@ -60,6 +61,7 @@ class SGD(Optimizer):
     """
 
     _like_parameter = ("momentum_buffer",)
+    _blocks = False
 
     def __init__(self, params: Iterable, lr: float = 1e-3, momentum: float = 0, dampening: float = 0, weight_decay: float = 0,
                  nesterov: bool = False, *, maximize: bool = False, foreach: bool | None = None, differentiable: bool = False,
@@ -119,23 +121,20 @@ class SGD(Optimizer):
             stamp_all([p._data for p, _, _ in moved])
 
     def _update(self, group: dict[str, Any], x: Piece) -> None:
-        lr, momentum, dampening, form = float(group["lr"]), group["momentum"], group["dampening"], _form(group)
-        if not momentum:
-            x.p -= lr * uphill(group, x)
-            return
-        v = x.state["momentum_buffer"]
-        if form == "lookahead":
-            g = uphill(group, Piece(x.p - lr * momentum * v, x.g, x.state, x.numbers, x.first))
-        else:
-            g = uphill(group, x)
-        if form == "averaged":
-            g = (1 - momentum) * g
-        if x.first and form != "averaged":
-            v[...] = g
-        else:
+        lr, momentum, form, v = float(group["lr"]), group["momentum"], _form(group), x.state.get("momentum_buffer")
+        if form == "classical" or not momentum:
+            kernels(x.p).sgd_step(x.p, x.g, v, lr, momentum, 1.0 if x.first else 1.0 - group["dampening"], float(group["weight_decay"]),
+                                  sign=-1.0 if group["maximize"] else 1.0, nesterov=group["nesterov"])
+        elif form == "averaged":
+            g = (1 - momentum) * uphill(group, x)
             v *= momentum
-            v += (1 - dampening) * g if dampening else g
-        x.p -= lr * (g + momentum * v if group["nesterov"] and form != "lookahead" else v)
+            v += g
+            x.p -= lr * (g + momentum * v if group["nesterov"] else v)
+        else:
+            g = uphill(group, Piece(x.p - lr * momentum * v, x.g, x.state, x.numbers, x.first))
+            v *= momentum
+            v += g
+            x.p -= lr * v
 
 
 def _form(group: dict[str, Any]) -> str:

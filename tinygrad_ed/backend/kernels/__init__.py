@@ -2,12 +2,13 @@
 
 An op that has kernels has a composed twin in plain ops, which is its documentation and the oracle that the kernels are tested
 against. `kernels(x)` is the engine that serves an array; `plain`, on the array's own module (NumPy or CuPy), has every kernel, and
-is what a reader reads. Other engines may serve some of them.
+is what a reader reads. Other engines may serve some of them; `engines` chooses the one for NumPy's arrays.
 """
 from __future__ import annotations
 
-from types import ModuleType
 from typing import Any
+
+import numpy as np
 
 _engines: dict[type, Any] = {}
 
@@ -25,9 +26,14 @@ def kernels(x: Any) -> Any:
         >>> hasattr(kernels(np.ones(3)), "layer_norm")
         True
     """
-    return _engines.get(type(x)) or _plain()
+    return _engines.get(type(x)) or _first(type(x))
 
 
-def _plain() -> ModuleType:
-    from . import plain  # at first use: `import tinygrad_ed` needs no kernels
+def _first(array_type: type) -> Any:
+    """The engine at the first use: `import tinygrad_ed` needs no kernels."""
+    if array_type is np.ndarray:
+        from . import engines
+        engines.use(engines.default())
+        return _engines[array_type]
+    from . import plain
     return plain

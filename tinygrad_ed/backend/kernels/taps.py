@@ -48,6 +48,10 @@ class Taps:
         back.__dict__["transposed"] = self
         return back
 
+    def rows(self) -> np.ndarray:
+        """The inputs that the outputs see, one row for each k."""
+        return self.index.T
+
     def weights(self, dtype: Any) -> np.ndarray:
         """The weights in a dtype, one row for each k."""
         if dtype not in self._cast:

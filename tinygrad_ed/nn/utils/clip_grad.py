@@ -82,7 +82,7 @@ def _total(arrays: list[Any], norm_type: float, error_if_nonfinite: bool) -> Ten
         where = f"{len(bad)} of {len(arrays)} gradients are not finite, the first of shape {bad[0]}" if bad else "its powers are too large"
         raise DomainError(f"the norm of the gradients is {float(total)}, so they cannot be clipped: {where}. Find the operation with "
                           f"autograd.detect_anomaly(), or leave error_if_nonfinite=False")
-    dtype = np.result_type(*arrays) if arrays else np.dtype("float32")
+    dtype = np.result_type(*[a.dtype for a in arrays]) if arrays else np.dtype("float32")
     xp = namespace(*arrays)
     return wrap(xp.asarray(total).astype(dtype))
 

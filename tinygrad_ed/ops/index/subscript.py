@@ -95,7 +95,8 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
             write(part, without_ones(value, part.shape), WRITE)
         return
     part = viewed(input, basic)
-    if state.recording and part.dtype.kind == "f" and (_is_recorded(part) or value.requires_grad):
+    recorded = state.recording and part.dtype.kind == "f" and (_is_recorded(part) or value.requires_grad)
+    if recorded or not part.is_cpu:                   # a device writes in no order at all, put_at lets the last value stay
         write(part, put_at(part, selectors, value), WRITE, fresh=True)
         return
     _check_writable(part, part, WRITE, False)

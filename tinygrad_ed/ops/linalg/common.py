@@ -25,8 +25,12 @@ def require_matrices(name: str, A: Any, square: bool = False) -> None:
 
 
 def lapack(routine: Callable, name: str, fix: str, *args: Any, **options: Any) -> Any:
-    """routine(*args), with an error that says what to do where it gives up."""
+    """routine(*args), with an error that says what to do where it gives up; a CUDA device is waited for to know that."""
     try:
+        if not isinstance(args[0], np.ndarray):
+            import cupyx
+            with cupyx.errstate(linalg="raise"):
+                return routine(*args, **options)
         if name in ("eigh", "eigvalsh", "pinv", "svd", "svdvals") and isinstance(args[0], np.ndarray) and not np.isfinite(args[0]).all():
             raise np.linalg.LinAlgError("the matrix is not finite")
         return routine(*args, **options)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...backend import namespace
 from ...backend.kernels.window import Sizes, Window
+from ...backend.memory import table
 from ...errors import DomainError, ShapeError
 from ...tensor import Tensor, wrap
 from ..broadcast import permute_to
@@ -66,13 +67,17 @@ def _averaged(name: str, n: int, input: Any, output_size: OutputSize) -> Any:
 
 def _along(x: Any, dim: int, m: int) -> Any:
     """The means along one dimension: a product with a matrix that has them as its columns."""
-    start, end = bounds(x.shape[dim], m)
-    row = np.arange(x.shape[dim])[:, None]
-    means = ((start <= row) & (row < end)) / np.maximum(end - start, 1)
-    means = namespace(raw(x)).asarray(means.astype(x.dtype))
+    means = table(namespace(raw(x)), _means, x.shape[dim], m, x.dtype)
     order = (*range(dim), *range(dim + 1, x.ndim), dim)
     y = matmul(permute_to(x, dims=order), wrap(means) if isinstance(x, Tensor) else means)
     return permute_to(y, dims=tuple(int(i) for i in np.argsort(order)))
+
+
+def _means(n: int, m: int, dtype: np.dtype) -> np.ndarray:
+    """What each of n inputs counts in the mean of each of m windows, (n, m)."""
+    start, end = bounds(n, m)
+    row = np.arange(n)[:, None]
+    return (((start <= row) & (row < end)) / np.maximum(end - start, 1)).astype(dtype)
 
 
 def adaptive_avg_pool1d(input: Tensor, output_size: OutputSize) -> Tensor:

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from ...autograd.op import op
 from ...backend import is_array
+from ...backend.kernels.reductions import extreme
 from ...errors import DimError, ShapeError
 from ...tensor import Tensor
 from ..arguments import Dims, ValuesIndices, numpy_names, one, over
@@ -29,15 +28,6 @@ class MinMax(NamedTuple):
 
     min: Tensor
     max: Tensor
-
-
-def extreme(x: Any, which: str, dims: tuple, keepdim: bool) -> Any:
-    """The largest ("max") or smallest ("min") of an array over dimensions."""
-    if type(x) is np.ndarray and dims == (x.ndim - 1,) and x.flags.c_contiguous and x.size and x.shape[-1] <= 1024:
-        ufunc = np.maximum if which == "max" else np.minimum            # along short rows reduceat takes half the time of reduce
-        y = ufunc.reduceat(x.reshape(-1), np.arange(0, x.size, x.shape[-1]))
-        return y.reshape(x.shape[:-1] + (1,) * keepdim)
-    return getattr(x, which)(axis=dims, keepdims=keepdim)
 
 
 def _share(g: Any, x: Any, y: Any, dims: tuple, keepdim: bool) -> Any:

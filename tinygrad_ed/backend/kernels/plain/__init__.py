@@ -9,6 +9,8 @@ from .dropout import *
 from .embedding import *
 from .loss import *
 from .norm import *
+from .optim import *
 from .pool import *
 from .recurrent import *
+from .softmax import *
 from .vision import *

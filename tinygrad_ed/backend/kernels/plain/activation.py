@@ -52,7 +52,7 @@ def select(condition: Any, x: Any, other: Any = 0) -> Any:
     """x where the condition, of x's shape, holds; elsewhere other: a number, or an array of x's shape and dtype."""
     xp = namespace(x)
     if xp is not np or x.ndim == 0:
-        return xp.where(condition, x, xp.asarray(other, x.dtype))
+        return xp.where(condition, x, other if hasattr(other, "dtype") else x.dtype.type(other))      # a number needs no copy to a device
     bits = _bits(condition, x.dtype)
     x_bits = x.view(bits.dtype)
     if getattr(other, "ndim", 0) == 0 and other == 0 and not np.signbit(other):
@@ -67,7 +67,7 @@ def select(condition: Any, x: Any, other: Any = 0) -> Any:
 def choose(condition: Any, yes: float, no: float, dtype: np.dtype) -> Any:
     """An array of a dtype: the number `yes` where the condition holds, `no` elsewhere."""
     xp = namespace(condition)
-    a, b = xp.asarray(yes, dtype), xp.asarray(no, dtype)
+    a, b = dtype.type(yes), dtype.type(no)
     if xp is not np or condition.ndim == 0:
         return xp.where(condition, a, b)
     bits = _bits(condition, dtype)

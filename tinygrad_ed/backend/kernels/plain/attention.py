@@ -34,7 +34,7 @@ def attention(q: Any, k: Any, v: Any, mask: Any, keep: Any, causal: bool, scale:
 
     Returns:
         The outputs (*batch, L, V), laid out in memory as q is, and 0 for a query that sees no key; and for the way back e^s and what
-        they are divided by, (*batch, L, 1).
+        they are divided by, (*batch, L, 1). An engine may return None in place of e^s, and log Σ e^s, ∞ for a query that sees no key.
     """
     xp = namespace(q)
     shape = (*q.shape[:-1], k.shape[-2])
@@ -63,14 +63,16 @@ def attention(q: Any, k: Any, v: Any, mask: Any, keep: Any, causal: bool, scale:
     return y, exps, sums
 
 
-def attention_backward(dy: Any, q: Any, k: Any, v: Any, keep: Any, scale: float, keep_prob: float, y: Any, exps: Any, sums: Any,
-                       needs: Sequence[bool]) -> tuple:
+def attention_backward(dy: Any, q: Any, k: Any, v: Any, mask: Any, keep: Any, causal: bool, scale: float, keep_prob: float, y: Any, exps: Any,
+                       sums: Any, needs: Sequence[bool]) -> tuple:
     """The gradients of q, k, v and of a mask of numbers, as far as they are needed.
 
     With the weights p: dv = pᵀ dy, ds = p·(dy vᵀ - Σ dy·y), dq = ds k·scale, dk = dsᵀ q·scale. With dropout, p and dy vᵀ count where
     they are kept.
     """
     xp = namespace(q)
+    if exps is None:
+        exps, sums = _weights(xp, q, k, mask, causal, scale, sums), xp.full_like(sums, keep_prob)
     dq, dk, dv = (xp.empty_like(x) if need else None for x, need in zip((q, k, v), needs))
     ds = empty(xp, exps.shape, q.dtype) if needs[3] else None
     for part in _parts(exps.shape, q) if exps.size else [...]:
@@ -91,6 +93,19 @@ def attention_backward(dy: Any, q: Any, k: Any, v: Any, keep: Any, scale: float,
         if dk is not None:
             xp.matmul(d.swapaxes(-1, -2), q[part] * scale, out=dk[part])
     return dq, dk, dv, ds
+
+
+def _weights(xp: Any, q: Any, k: Any, mask: Any, causal: bool, scale: float, lse: Any) -> Any:
+    """e^(s - lse), the weights again from the logarithms of the sums."""
+    s = q * scale @ k.swapaxes(-1, -2)
+    if mask is not None and mask.dtype.kind == "b":
+        s = xp.where(mask, s, -xp.inf).astype(q.dtype)
+    elif mask is not None:
+        s += mask
+    if causal:
+        xp.copyto(s, -xp.inf, where=~xp.tri(*s.shape[-2:], dtype=bool))
+    s -= lse
+    return xp.exp(s, out=s)
 
 
 def _parts(shape: tuple[int, ...], x: Any) -> Iterator[Any]:

@@ -50,7 +50,7 @@ def _over_classes(xp: Any, x: Any, weight: Any) -> Any:
     return (x[:, :, 0] @ weight)[:, None] if x.shape[2] == 1 else weight @ x             # a product is the fastest sum of rows
 
 
-def _targets(xp: Any, target: Any, weight: Any, classes: int, ignore_index: int, reduction: str, masked: bool, dtype: np.dtype) -> tuple:
+def class_targets(xp: Any, target: Any, weight: Any, classes: int, ignore_index: int, reduction: str, masked: bool, dtype: np.dtype) -> tuple:
     """Class numbers fit to index with, how much each target counts, the share of one in the mean (or 1), and which are left out.
 
     An ignored target counts 0. A number that is no class counts NaN: on the CPU it has been an error before, on a device a check would
@@ -72,10 +72,12 @@ def _targets(xp: Any, target: Any, weight: Any, classes: int, ignore_index: int,
 
 def _scaled(xp: Any, counts: Any, factor: Any, like: Any) -> Any:
     """What the targets count, times the factor; an array of the dtype and the shape of `like`."""
-    return xp.full(like.shape, factor, like.dtype) if counts is None else counts * xp.asarray(factor, like.dtype)
+    if counts is None:
+        return xp.full(like.shape, factor, like.dtype)
+    return counts * (factor.astype(like.dtype) if hasattr(factor, "astype") else like.dtype.type(factor))
 
 
-def _finish(xp: Any, loss: Any, share: Any, reduction: str, shape: tuple, dtype: np.dtype) -> Any:
+def finished_loss(xp: Any, loss: Any, share: Any, reduction: str, shape: tuple, dtype: np.dtype) -> Any:
     """The losses as the result; the mean of nothing is NaN."""
     if reduction == "none":
         return loss.reshape(shape).astype(dtype, copy=False)
@@ -97,23 +99,29 @@ def cross_entropy(x: Any, target: Any, weight: Any, ignore_index: int, smoothing
     total = _over_classes(xp, e, None)
     loss = xp.log(total)
 
-    t, kept, counts, share, ignored = _targets(xp, target, weight, classes, ignore_index, reduction, masked, x.dtype)
-    own = _scaled(xp, counts, share * (1 - smoothing), loss)
-    even: Any = None
+    targets = class_targets(xp, target, weight, classes, ignore_index, reduction, masked, x.dtype)
     smooth: Any = None
     if smoothing:
-        even = _scaled(xp, kept, share * (smoothing / classes), loss)
         smooth = loss * (classes if weight is None else wide(weight).sum())
         smooth -= _over_classes(xp, shifted, weight)
-    where = _places(xp, t, x.shape)
+    where = _places(xp, targets[0], x.shape)
     loss -= shifted.reshape(-1)[where]
+    loss, own, even = weighted_losses(xp, loss, smooth, targets, smoothing, classes)
+    return finished_loss(xp, loss, targets[3], reduction, shape, dtype), e, total, where, own, even
+
+
+def weighted_losses(xp: Any, loss: Any, smooth: Any, targets: tuple, smoothing: float, classes: int) -> tuple:
+    """own·loss + even·smooth, with own and even, for the losses of `class_targets` and what label smoothing adds; `loss` is overwritten."""
+    _, kept, counts, share, ignored = targets
+    own = _scaled(xp, counts, share * (1 - smoothing), loss)
+    even = _scaled(xp, kept, share * (smoothing / classes), loss) if smoothing else None
     if ignored is not None:
         loss = xp.where(ignored, 0, loss)             # also in the place of NaN and infinities
         own, even = (a if a is None else xp.where(ignored, 0, a) for a in (own, even))
     loss *= own
     if smoothing:
         loss += even * (smooth if ignored is None else xp.where(ignored, 0, smooth))
-    return _finish(xp, loss, share, reduction, shape, dtype), e, total, where, own, even
+    return loss, own, even
 
 
 def cross_entropy_backward(g: Any, e: Any, total: Any, where: Any, own: Any, even: Any, weight: Any, shape: tuple, dtype: np.dtype) -> Any:
@@ -139,14 +147,14 @@ def nll_loss(x: Any, target: Any, weight: Any, ignore_index: int, reduction: str
     """
     xp, dtype, shape = namespace(x), x.dtype, target.shape
     x = x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
-    t, _, counts, share, ignored = _targets(xp, target.reshape(len(x), x.shape[2]), weight, x.shape[1], ignore_index, reduction, masked,
+    t, _, counts, share, ignored = class_targets(xp, target.reshape(len(x), x.shape[2]), weight, x.shape[1], ignore_index, reduction, masked,
                                             wide(x[:0]).dtype)
     where = _places(xp, t, x.shape)
     loss = -wide(x.reshape(-1)[where])
     own = _scaled(xp, counts, share, loss)
     if ignored is not None:
         loss, own = xp.where(ignored, 0, loss), xp.where(ignored, 0, own)
-    return _finish(xp, loss * own, share, reduction, shape, dtype), where, own
+    return finished_loss(xp, loss * own, share, reduction, shape, dtype), where, own
 
 
 def nll_loss_backward(g: Any, where: Any, own: Any, shape: tuple, dtype: np.dtype) -> Any:

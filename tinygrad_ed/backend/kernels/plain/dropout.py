@@ -3,10 +3,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from ... import namespace
+from ... import namespace, philox
 from .memory import empty
 
-__all__ = ["dropout", "dropout_mask"]
+__all__ = ["dropout", "dropout_mask", "random_words"]
+
+
+def random_words(seed: int, offset: int, blocks: int) -> Any:
+    """The words of blocks offset, offset + 1… of a seed, four each, as NumPy's generator makes them."""
+    return philox.stream(seed, offset).random_raw(philox.BLOCK * blocks)
 
 
 def dropout_mask(words: Any, shape: tuple, limit: int, bits: int) -> Any:

@@ -10,6 +10,7 @@ from typing import Any, Iterator, Union
 import numpy as np
 
 from ... import namespace
+from ...memory import table
 from ..window import Sizes, Window
 from .columns import precision
 from .memory import empty, zeros
@@ -29,7 +30,7 @@ def max_pool(x: Any, window: Window, outputs: Sizes) -> tuple[Any, Any]:
     y = empty(xp, (*x.shape[:2], *outputs), x.dtype)
     where = empty(xp, y.shape, np.min_scalar_type(prod(window.kernel) - 1))
     taps = list(enumerate(window.taps(x.shape[2:], outputs)))
-    start = xp.asarray(_first_taps(window, outputs), where.dtype) if any(window.padding) else 0
+    start = table(xp, _first_taps, window, outputs, where.dtype) if any(window.padding) else 0
     for x_, y_, where_ in _planes(xp, x, y, where):
         y_[...], where_[...] = -np.inf, start
         for number, (_, outs, ins) in taps:
@@ -81,23 +82,29 @@ def max_pool_take(x: Any, where: Any, window: Window) -> Any:
 def max_pool_places(where: Any, window: Window, inputs: Sizes) -> Any:
     """The numbers of taps as positions in the plane of inputs, in row-major order."""
     xp = namespace(where)
+    return table(xp, _tap_offsets, window, inputs)[where] + table(xp, _starts, window, inputs, where.shape[2:])
+
+
+def _tap_offsets(window: Window, inputs: Sizes) -> np.ndarray:
+    """How many positions in the plane of inputs each tap lies behind the first."""
     taps = np.indices(window.kernel).reshape(len(inputs), -1)
-    outputs = np.indices(where.shape[2:])
-    offset, start = np.zeros(taps.shape[1], "int64"), np.zeros(where.shape[2:], "int64")
-    for i, (s, p, d) in enumerate(zip(window.stride, window.padding, window.dilation)):
-        step = prod(inputs[i + 1:])
-        offset += taps[i] * d * step
-        start += (outputs[i] * s - p) * step
-    return xp.asarray(offset)[where] + xp.asarray(start)
+    return sum((taps[i] * d * prod(inputs[i + 1:]) for i, d in enumerate(window.dilation)), np.zeros(taps.shape[1], "int64"))
 
 
-def _first_taps(window: Window, outputs: Sizes) -> np.ndarray:
+def _starts(window: Window, inputs: Sizes, outputs: Sizes) -> np.ndarray:
+    """The position of the first tap for each output; before the plane's first where that tap is over the padding."""
+    places = np.indices(outputs)
+    return sum(((places[i] * s - p) * prod(inputs[i + 1:]) for i, (s, p) in enumerate(zip(window.stride, window.padding))),
+               np.zeros(outputs, "int64"))
+
+
+def _first_taps(window: Window, outputs: Sizes, dtype: np.dtype) -> np.ndarray:
     """The number of the first tap that is not over the padding in front, for each output."""
     first = np.zeros(outputs, "int64")
     for i, (n, p, s, d) in enumerate(zip(outputs, window.padding, window.stride, window.dilation)):
         taps = -(-np.maximum(p - s * np.arange(n), 0) // d)
         first += taps.reshape(-1, *[1] * (len(outputs) - i - 1)) * prod(window.kernel[i + 1:])
-    return np.minimum(first, prod(window.kernel) - 1)
+    return np.minimum(first, prod(window.kernel) - 1).astype(dtype)
 
 
 def _planes(xp: Any, *arrays: Any) -> Iterator[list]:

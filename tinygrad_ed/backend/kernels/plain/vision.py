@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ... import namespace
+from ...memory import table
 from ..taps import Taps
 from .memory import empty
 
@@ -48,10 +49,10 @@ def _product(x: Any, matrix: Any) -> Any:
 
 def _weighted(xp: Any, x: Any, taps: Taps) -> Any:
     """Σ_k weight[:, k]·x[:, index[:, k]], along dimension 1 of three."""
-    index = xp.asarray(taps.index.T)
+    index = table(xp, Taps.rows, taps)
     if len(index) == 1 and (taps.weight == 1).all():
         return x.take(index[0], axis=1)
-    weights = xp.asarray(taps.weights(x.dtype))[:, :, None]
+    weights = table(xp, Taps.weights, taps, x.dtype)[:, :, None]
     y = empty(xp, (len(x), len(taps), x.shape[2]), x.dtype)
     rows = max(1, _CACHED // max(1, len(taps) * x.shape[2])) if xp is np else max(1, len(x))
     clip = {"mode": "clip"} if xp is np else {}           # else NumPy fills a copy of `out`, so that errors leave it alone

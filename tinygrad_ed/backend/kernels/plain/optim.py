@@ -1,0 +1,76 @@
+"""Steps of optimizers on arrays, written in place, and the sum of squares that clipping needs."""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ... import namespace
+from ...memory import blocks
+
+__all__ = ["adam_step", "sgd_step", "sum_of_squares"]
+
+
+def _gradient(p: Any, g: Any, decay: float, sign: float) -> Any:
+    """±g + decay·p."""
+    g = g if sign > 0 else -g
+    return g + decay * p if decay else g
+
+
+def adam_step(p: Any, g: Any, m: Any, v: Any, largest: Any, rate: float, beta1: float, beta2: float, eps: float, decay: float = 0.0,
+              shrink: float = 1.0, sign: float = 1.0) -> None:
+    """m ← β₁·m + (1 - β₁)·g, v ← β₂·v + (1 - β₂)·g², p ← shrink·p - rate·m/(√v + ε), with g = sign·g + decay·p.
+
+    Args:
+        p: the parameters.
+        g: their gradients.
+        m: the average of the gradients.
+        v: the average of their squares.
+        largest: the largest v so far, which takes v's place in the step (amsgrad), or None.
+        rate: lr·√(1 - β₂ᵗ)/(1 - β₁ᵗ) in step t.
+        beta1: β₁.
+        beta2: β₂.
+        eps: ε·√(1 - β₂ᵗ).
+        decay: the factor of an L2 penalty.
+        shrink: 1 - lr·weight_decay where that is decoupled.
+        sign: -1 to go uphill.
+    """
+    for block in blocks(p, g, m, v, largest):
+        p, g, m, v, largest = block
+        xp, g = namespace(p), _gradient(p, g, decay, sign)
+        if shrink != 1:
+            p *= shrink
+        work = xp.multiply(g, 1 - beta1)              # the only temporary array
+        m *= beta1
+        m += work
+        v *= beta2
+        xp.multiply(g, g, out=work)
+        work *= 1 - beta2
+        v += work
+        if largest is not None:
+            v = xp.maximum(largest, v, out=largest)
+        xp.sqrt(v, out=work)
+        work += eps
+        xp.divide(m, work, out=work)
+        work *= rate
+        p -= work
+
+
+def sgd_step(p: Any, g: Any, v: Any, lr: float, momentum: float = 0.0, fresh: float = 1.0, decay: float = 0.0, sign: float = 1.0,
+             nesterov: bool = False) -> None:
+    """v ← momentum·v + fresh·g, p ← p - lr·v, or with Nesterov p - lr·(g + momentum·v), with g = sign·g + decay·p; without v, p ← p - lr·g."""
+    for block in blocks(p, g, v):
+        p, g, v = block
+        g = _gradient(p, g, decay, sign)
+        if v is not None:
+            v *= momentum
+            v += g if fresh == 1 else fresh * g
+            g = g + momentum * v if nesterov else v
+        p -= lr * g
+
+
+def sum_of_squares(x: Any) -> Any:
+    """Σ x² of all elements, as a 0-d array; float16 in float32."""
+    xp = namespace(x)
+    flat = (x if x.dtype.char != "e" else x.astype("float32")).reshape(-1)
+    return np.asarray(xp.vdot(flat, flat)) if xp is np else xp.vdot(flat, flat)

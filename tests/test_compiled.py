@@ -390,7 +390,8 @@ def test_engines_are_chosen():
 
 
 def python(code, **environment):
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env={**os.environ, **environment})
+    package = Path(tg.__file__).parents[1]            # the one under test, which is not the checkout's if that is not built
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=package, env={**os.environ, **environment})
     assert done.returncode == 0, done.stderr
     return done.stdout
 

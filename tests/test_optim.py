@@ -412,3 +412,32 @@ def test_plain_tensors_are_stepped_too():
         ((a * a).sum() + b).backward()
         optimizer.step()
     assert a.tolist() == [0, 0] and b.item() == 1.5
+
+
+def test_a_gradient_that_somebody_holds_is_not_overwritten_by_one_from_elsewhere():
+    net = network()
+    optimizer = optim.SGD(net.parameters(), lr=0.1)
+    train(net, [optimizer], 2)
+    weight = net[2].weight
+    held, before = weight.grad, weight.detach().numpy().copy()
+    values = held.numpy().copy()
+    weight.grad = tg.ones_like(weight.detach())
+    optimizer.step()
+    assert np.array_equal(held.numpy(), values)
+    np.testing.assert_allclose(weight.detach().numpy(), before - 0.1)
+
+
+@pytest.mark.parametrize("method, options", FLAT)
+def test_large_parameters_are_stepped_to_their_last_element(method, options):
+    rng = np.random.default_rng(0)
+    start, gradients = rng.normal(size=150_001), rng.normal(size=(2, 150_001))
+    ends = [0, 50_000, 100_000, 150_001]
+    large, parts = nn.Parameter(tg.tensor(start)), [nn.Parameter(tg.tensor(start[a:b])) for a, b in zip(ends, ends[1:])]
+    one, several = method([large], **options), [method([p], **options) for p in parts]
+    for g in gradients:
+        large.grad = tg.tensor(g)
+        one.step()
+        for p, optimizer, a, b in zip(parts, several, ends, ends[1:]):
+            p.grad = tg.tensor(g[a:b])
+            optimizer.step()
+    np.testing.assert_allclose(large.detach().numpy(), np.concatenate([p.detach().numpy() for p in parts]), rtol=1e-12, atol=1e-15)

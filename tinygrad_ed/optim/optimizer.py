@@ -16,6 +16,7 @@ from ..autograd.inplace import stamp_all
 from ..autograd.modes import enable_grad, no_grad
 from ..autograd.node import Handle, HookTable
 from ..backend import namespace, to_device
+from ..backend.kernels import kernels
 from ..errors import InPlaceError, ShapeError
 from ..nn.parameter import clear_gradient
 from ..tensor import Tensor, as_array, wrap
@@ -367,6 +368,4 @@ def uphill(group: dict[str, Any], x: Piece) -> Any:
 
 def norm(x: Any) -> Any:
     """‖x‖₂ of an array, a number on its device; of half-precision arrays in float32."""
-    xp = namespace(x)
-    flat = x.reshape(-1).astype(xp.float32, copy=False) if x.dtype.itemsize < 4 else x.reshape(-1)
-    return xp.sqrt(xp.dot(flat, flat))
+    return namespace(x).sqrt(kernels(x).sum_of_squares(x))

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...autograd.inplace import stamp
 from ...backend import namespace
+from ...backend.kernels import kernels
 from ...errors import DomainError, DTypeError
 from ...ops.arguments import wide
 from ...tensor import Tensor, wrap
@@ -40,9 +41,9 @@ def _gradients(parameters: Tensors) -> list[Any]:
 
 def _part(xp: Any, x: Any, p: float) -> Any:
     """What an array contributes to the norm: Σ|x|^p, or its largest or smallest |x|."""
-    x = wide(x).reshape(-1)
     if p == 2:
-        return xp.vdot(x, x)
+        return kernels(x).sum_of_squares(x)
+    x = wide(x).reshape(-1)
     if p == math.inf:
         return xp.maximum(x.max(), -x.min())
     x = xp.abs(x)

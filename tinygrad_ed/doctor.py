@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import sys
+from pathlib import Path
 from typing import Callable, NamedTuple, Sequence
 
 __all__ = ["Missing", "examine", "main"]
@@ -104,9 +105,11 @@ def _threads(missing: list[Missing]) -> str:
 def _engine(missing: list[Missing]) -> str:
     from . import backends
     if "compiled" not in backends.engines():
-        missing.append(Missing("compiled CPU kernels", "they were not built, so NumPy computes everything",
-                               "install a C compiler (apt install gcc, xcode-select --install), then pip install --force-reinstall --no-deps "
-                               "--no-cache-dir tinygrad_ed"))
+        package = Path(__file__).parent
+        checkout = (package.parent / "setup.py").exists()      # this runs from the sources, wherever else the package is installed
+        build = "python setup.py build_ext --inplace" if checkout else "pip install --force-reinstall --no-deps --no-cache-dir tinygrad_ed"
+        missing.append(Missing("compiled CPU kernels", f"they were not built in {package}, so NumPy computes everything",
+                               f"{build}, which needs a C compiler (apt install gcc, xcode-select --install)"))
     return f"{backends.active_engine()} of {', '.join(backends.engines())}"
 
 

@@ -89,6 +89,11 @@ for _name in bodies.ACTIVATIONS:
         x = d.array(*shape)
         return *getattr(there, name)(x, True, *NUMBERS.get(name, ())), getattr(there, name)(x, False, *NUMBERS.get(name, ()))[0]
 
+for _name in bodies.BACKWARDS:
+    @case(_name)
+    def _(there, back, d, shape, name=_name):
+        return [getattr(there, name)(d.array(*shape), d.array(*shape))]
+
 for _name in bodies.LOSSES:
     @case(_name)
     def _(there, back, d, shape, name=_name):

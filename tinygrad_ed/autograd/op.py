@@ -130,7 +130,7 @@ class _Plan:
             for n in names:
                 wanted.setdefault(n, []).append(argument)
             if self.broadcast and not self.outputs:
-                wanted.setdefault(argument + "_shape", []).append(argument)
+                wanted.setdefault(self.target(argument), []).append(argument)
         wanted.pop("needs", None)
         if self.composed:
             for n in (*self.arrays, *self.options):
@@ -139,13 +139,17 @@ class _Plan:
             wanted["y_like"] = list(self.arrays)
         self.wanted = wanted
         self.saved_arrays = [n for n in wanted if n == "y" or n in self.arrays or n in self.aux]
-        known = {"y", "y_like", *self.arrays, *self.aux, *self.options, *(a + "_shape" for a in self.arrays)}
+        known = {"y", "y_like", *self.arrays, *self.aux, *self.options, *(a + s for a in self.arrays for s in ("_shape", "_stretched"))}
         reserved = {"g", "y", "y_like", "needs"} & {*self.arrays, *self.options, *self.aux}
         if reserved:
             raise TypeError(f"op {self.name!r}: {sorted(reserved)} mean something else in formulas; name the argument differently")
         unknown = [n for n in wanted if n not in known]
         if unknown:
             raise TypeError(f"op {self.name!r}: a formula names {unknown}; it can name g, y, {sorted(known)}")
+
+    def target(self, argument: str) -> str:
+        """Where a gradient's shape is kept: what a formula names anyway, or only a shape that broadcasting stretched."""
+        return argument + ("_shape" if argument + "_shape" in (*self.needs.get(argument, ()), *(self.joint or ())) else "_stretched")
 
     # -- the forward call --------------------------------------------------------------------------------------------
 
@@ -241,18 +245,24 @@ class _Plan:
         saved = []
         for n, arguments in self.wanted.items():
             value = ("y" if n == "y" else "tuple([(_v.shape, _v.dtype) for _v in y])" if n == "y_like" else n if n in self.aux
-                     or n in self.options else f"r_{n}" if n in self.arrays else self._shape_of(n[:-len("_shape")]))
+                     or n in self.options else f"r_{n}" if n in self.arrays else self._stretched(n[:-len("_stretched")])
+                     if n.endswith("_stretched") else self._shape_of(n[:-len("_shape")]))
             always = self.variadic or n in self.options or n == "y_like" or self.composed or set(arguments) >= set(self._possible())
             kept = value if always else f"({value} if {' or '.join(f'e_{a} is not None' for a in arguments)} else None)"
             saved.append(kept)
         edges = f"e_{self.arrays[0]}" if self.variadic else f"({', '.join('e_' + a for a in self.arrays)},)"
-        return ["_n = new(OpNode); _n.number = number(); _n.extras = None", f"_n.edges = {edges}",
+        shape = ["_y_shape = y.shape"] if any(n.endswith("_stretched") for n in self.wanted) else []
+        return [*shape, "_n = new(OpNode); _n.number = number(); _n.extras = None", f"_n.edges = {edges}",
                 f"_n.saved = ({''.join(s + ', ' for s in saved)})", "if recording is not True: trace(_n)"]
 
     def _shape_of(self, a: str) -> str:
         if self.variadic:
             return f"tuple([_v.shape for _v in r_{a}])"
         return f"r_{a}.shape" if len(self.arrays) == 1 else f"(r_{a}.shape if t_{a} else getattr(r_{a}, 'shape', ()))"
+
+    def _stretched(self, a: str) -> str:
+        """An argument's shape where it is not the result's, to which the gradient is summed."""
+        return f"(None if (_s := {self._shape_of(a)}) == _y_shape else _s)"
 
     def _possible(self) -> list[str]:
         """The arguments that can have an edge."""
@@ -324,9 +334,12 @@ class _Plan:
                       "        if _e is not None and _d is not None: _add(_e, _d)"]
             return lines
         for a, names in self.needs.items():
-            lines += [f"    if e_{a} is not None:", f"        _d = d_{a}({', '.join(['g', *names])})",
-                      f"        _add(e_{a}, _d if _d.shape == {a}_shape else unbroadcast(_d, {a}_shape))" if self.broadcast else
-                      f"        _add(e_{a}, _d)"]
+            lines += [f"    if e_{a} is not None:", f"        _d = d_{a}({', '.join(['g', *names])})"]
+            if self.broadcast:
+                shape = self.target(a)
+                known = f"{shape} is not None and " if shape.endswith("_stretched") else ""
+                lines += [f"        if {known}_d.shape != {shape}: _d = unbroadcast(_d, {shape})"]
+            lines += [f"        _add(e_{a}, _d)"]
         return lines
 
 

@@ -66,6 +66,11 @@ def special(xp: Any) -> Any:
     return cupyx.scipy.special
 
 
+def _known_from_value(kernel: str, formula: Callable) -> Callable:
+    """A formula of the gradient and the value y, which has a kernel for arrays."""
+    return lambda g, y: formula(g, y) if isinstance(g, Tensor) else getattr(kernels(g), kernel)(g, y)
+
+
 def _zero(g: Any) -> Any:
     """The derivative of a function that is constant between its steps."""
     return where(True, 0.0, g)
@@ -235,7 +240,7 @@ atan = _smooth("atan", "The angle in radians whose tangent is x.", "[0.0, 1.0] -
               lambda xp, x: xp.arctan(x), x=lambda g, x: g / (x * x + 1))
 sinh = _smooth("sinh", "The hyperbolic sine.", "[0.0, 1.0] -> [0.0000, 1.1752]", lambda xp, x: xp.sinh(x), x=lambda g, x: g * cosh(x))
 cosh = _smooth("cosh", "The hyperbolic cosine.", "[0.0, 1.0] -> [1.0000, 1.5431]", lambda xp, x: xp.cosh(x), x=lambda g, x: g * sinh(x))
-tanh = _smooth("tanh", "The hyperbolic tangent.", "[0.0, 1.0] -> [0.0000, 0.7616]", lambda xp, x: xp.tanh(x), x=lambda g, y: g - g * y * y)
+tanh = _smooth("tanh", "The hyperbolic tangent.", "[0.0, 1.0] -> [0.0000, 0.7616]", lambda xp, x: xp.tanh(x), x=_known_from_value("tanh_backward", lambda g, y: g - g * y * y))
 asinh = _smooth("asinh", "The inverse of sinh.", "[0.0, 1.0] -> [0.0000, 0.8814]", lambda xp, x: xp.arcsinh(x), x=lambda g, x: g * rsqrt(x * x + 1))
 acosh = _smooth("acosh", "The inverse of cosh.", "[1.0, 2.0] -> [0.0000, 1.3170]", lambda xp, x: xp.arccosh(x), x=lambda g, x: g * rsqrt(x * x - 1))
 atanh = _smooth("atanh", "The inverse of tanh.", "[0.0, 0.5] -> [0.0000, 0.5493]", lambda xp, x: xp.arctanh(x), x=lambda g, x: g / (1 - x * x))
@@ -261,7 +266,8 @@ digamma = _smooth("digamma", "The derivative of lgamma.", "[1.0, 2.0] -> [-0.577
 _polygamma = op("polygamma", lambda xp, x, *, n: special(xp).polygamma(n, x).astype(x.dtype, copy=False), to_float=True,
                 x=lambda g, x, n: g * _polygamma(x, n=n + 1))
 sigmoid = _smooth("sigmoid", "1 / (1 + e^(-x)), without overflow.", "[0.0, 1.0] -> [0.5000, 0.7311]",
-                 lambda xp, x: 1 / (1 + xp.exp(-x)), x=lambda g, y: g * y * (1 - y))      # where e^(-x) is infinite, 0 is right
+                 lambda xp, x: 1 / (1 + xp.exp(-x)),      # where e^(-x) is infinite, 0 is right
+                 x=_known_from_value("sigmoid_backward", lambda g, y: g * y * (1 - y)))
 
 
 def polygamma(n: int, input: Tensor) -> Tensor:
@@ -316,7 +322,7 @@ ceil = _unary("ceil", "The smallest integer not below x; the derivative is 0.", 
 trunc = _unary("trunc", "x rounded towards 0; the derivative is 0.", "[1.5, -1.5] -> [ 1., -1.]", lambda xp, x: xp.trunc(x), x=_zero)
 frac = _unary("frac", "x - trunc(x).", "[1.5, -1.5] -> [ 0.5000, -0.5000]", lambda xp, x: x - xp.trunc(x), x=lambda g: g)
 relu = _unary("relu", "max(x, 0); the derivative at 0 is 0.", "[1.0, -2.0] -> [1., 0.]",
-             lambda xp, x: xp.maximum(x, 0), x=lambda g, y: where(y > 0, g, 0.0))
+             lambda xp, x: xp.maximum(x, 0), x=_known_from_value("relu_backward", lambda g, y: where(y > 0, g, 0.0)))
 _round = op("round", lambda xp, x, *, decimals: xp.round(x, decimals), x=_zero)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-__all__ = ["ACTIVATIONS", "Body", "FUNCTIONS", "LOSSES", "typed"]
+__all__ = ["ACTIVATIONS", "BACKWARDS", "Body", "FUNCTIONS", "LOSSES", "typed"]
 
 FUNCTIONS = ("exp", "expm1", "log", "log1p", "magnitude", "normal_cdf", "normal_pdf", "sigmoid", "tanh")
 
@@ -51,6 +51,13 @@ LOSSES = {
     "binary_cross_entropy": Body(
         "", "T r = 1 - x, lost = 1 - r - x, safe = r < 1e-30 ? 1e-30 : r, a = log(x), b = log(r) + lost / safe, p = a < -100 ? -100 : a, "
         "q = b < -100 ? -100 : b > 0 ? 0 : b;", "-t * p - (1 - t) * q", "(1 - t) / (r < 1e-12 ? 1e-12 : r) - t / (x < 1e-12 ? 1e-12 : x)"),
+}
+
+# the gradient, from that of y and y itself
+BACKWARDS = {
+    "relu_backward": "y > 0 ? g : 0",
+    "sigmoid_backward": "g * y * (1 - y)",
+    "tanh_backward": "g - g * y * y",
 }
 
 

@@ -47,6 +47,15 @@ KERNEL void {name}(idx begin, idx end, const real *restrict X, real *restrict Y{
 }}
 """
 
+_BACKWARD = """
+KERNEL void {name}(idx begin, idx end, const real *restrict G, const real *restrict Y, real *restrict D) {{
+    for (idx i = begin; i < end; i++) {{
+        real g = G[i], y = Y[i];
+        D[i] = {d};
+    }}
+}}
+"""
+
 _LOSS = """
 KERNEL void {name}(idx begin, idx end, const real *restrict X, const real *restrict TARGET, real *restrict Y{output}, double scale{numbers}) {{
 {constants}    const real factor = (real)scale;
@@ -95,6 +104,7 @@ def elementwise_source() -> str:
         common = dict(number(body.numbers), steps=c(body.steps), y=c(body.y))
         parts.append(_ACTIVATION.format(name=name, output="", slope="", **common))
         parts.append(_ACTIVATION.format(name=name + "_slope", output=", real *restrict S", slope=f"\n        S[i] = {c(body.slope)};", **common))
+    parts += [_BACKWARD.format(name=name, d=c(d)) for name, d in bodies.BACKWARDS.items()]
     for name, body in bodies.LOSSES.items():
         common = dict(number(body.numbers), steps=c(body.steps), y=c(body.y))
         with_slope = dict(output=", real *restrict S", slope=f"\n        S[i] = factor * ({c(body.slope)});", **common)

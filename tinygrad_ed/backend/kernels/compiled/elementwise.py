@@ -7,11 +7,11 @@ from typing import Any, Callable
 import numpy as np
 
 from .. import plain
-from ..bodies import ACTIVATIONS, LOSSES
+from ..bodies import ACTIVATIONS, BACKWARDS, LOSSES
 from . import _native
 from .arrays import PIECE, fits, fitted, like
 
-__all__ = [*ACTIVATIONS, *LOSSES]                     # type: ignore[reportUnsupportedDunderAll]
+__all__ = [*ACTIVATIONS, *BACKWARDS, *LOSSES]                     # type: ignore[reportUnsupportedDunderAll]
 
 
 def _activation(name: str) -> Callable:
@@ -32,6 +32,23 @@ def _activation(name: str) -> Callable:
         slope = like(x)
         both(x.size, PIECE, x, y, slope, *numbers)
         return y, slope
+    return kernel
+
+
+def _backward(name: str) -> Callable:
+    """The kernel(g, y) -> gradient."""
+    reference, run = getattr(plain, name), getattr(_native, name)
+
+    @wraps(reference)
+    def kernel(g: Any, y: Any) -> Any:
+        if not fits(g, y):
+            suited = fitted(g, y)
+            if suited is None:
+                return reference(g, y)
+            g, y = suited
+        d = like(y)
+        run(y.size, PIECE, g, y, d)
+        return d
     return kernel
 
 
@@ -60,4 +77,5 @@ def _loss(name: str) -> Callable:
 
 
 globals().update({name: _activation(name) for name in ACTIVATIONS})
+globals().update({name: _backward(name) for name in BACKWARDS})
 globals().update({name: _loss(name) for name in LOSSES})

@@ -15,8 +15,8 @@ import numpy as np
 from ... import namespace
 from .memory import empty
 
-__all__ = ["choose", "elu", "gelu", "gelu_tanh", "glu", "glu_backward", "hardswish", "logsigmoid", "mish", "prelu", "prelu_backward", "select",
-           "silu", "softplus", "softsign", "tanhshrink"]
+__all__ = ["choose", "elu", "gelu", "gelu_tanh", "glu", "glu_backward", "hardswish", "logsigmoid", "mish", "prelu", "prelu_backward",
+           "relu_backward", "select", "sigmoid_backward", "silu", "softplus", "softsign", "tanh_backward", "tanhshrink"]
 
 PIECE = 1 << 15          # elements computed at a time
 INF = math.inf
@@ -39,6 +39,23 @@ def _in_pieces(body: Callable) -> Callable:
             body(xp, flat[i:i + step], y[i:i + step], slope[i:i + step] if derive else None, *options)
         return tuple([a if a is None else a.reshape(x.shape).astype(x.dtype, copy=False) for a in (y, slope)])
     return kernel
+
+
+# -- gradients known from the value ------------------------------------------------------------------------------------
+
+def relu_backward(g: Any, y: Any) -> Any:
+    """g where y = max(x, 0) is positive, else 0."""
+    return select(y > 0, g)
+
+
+def sigmoid_backward(g: Any, y: Any) -> Any:
+    """g·y·(1 - y)."""
+    return g * y * (1 - y)
+
+
+def tanh_backward(g: Any, y: Any) -> Any:
+    """g·(1 - y²)."""
+    return g - g * y * y
 
 
 # -- choosing between values -------------------------------------------------------------------------------------------

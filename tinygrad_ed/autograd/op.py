@@ -252,7 +252,7 @@ class _Plan:
             saved.append(kept)
         edges = f"e_{self.arrays[0]}" if self.variadic else f"({', '.join('e_' + a for a in self.arrays)},)"
         shape = ["_y_shape = y.shape"] if any(n.endswith("_stretched") for n in self.wanted) else []
-        return [*shape, "_n = new(OpNode); _n.number = number(); _n.extras = None", f"_n.edges = {edges}",
+        return [*shape, "_n = OpNode(); _n.number = number(); _n.extras = None", f"_n.edges = {edges}",
                 f"_n.saved = ({''.join(s + ', ' for s in saved)})", "if recording is not True: trace(_n)"]
 
     def _shape_of(self, a: str) -> str:

@@ -10,11 +10,16 @@ from setuptools import find_packages, setup
 EXTRAS = {
     "examples": ["scikit-learn", "matplotlib", "tqdm"],
     "plot": ["matplotlib"],
-    "test": ["pytest>=8", "hypothesis>=6.100", "pytest-xdist>=3", "scikit-learn", "matplotlib", "tqdm"],
+    "test": ["pytest>=8", "hypothesis>=6.100", "pytest-xdist>=3", "ml_dtypes>=0.5", "scikit-learn", "matplotlib", "tqdm"],
+    "bfloat16": ["ml_dtypes>=0.5"],
     "parity": ["torch==2.13.0", "safetensors"],
-    "bench": ["torch==2.13.0", "mygrad", "autograd", "matplotlib"],
-    "cuda12": ["cupy-cuda12x[ctk]>=14,<15"],
-    "cuda13": ["cupy-cuda13x[ctk]>=14,<15"],
+    "bench": ["torch==2.13.0", "jax", "mygrad", "autograd", "tinygrad", "ziglang", "matplotlib"],
+    "cuda12": ["cupy-cuda12x[ctk]>=14,<15", "ml_dtypes>=0.5"],
+    "cuda13": ["cupy-cuda13x[ctk]>=14,<15", "ml_dtypes>=0.5"],
+    # what compiles the CUDA kernels, and checks what cuBLASLt and cuDNN are asked for, where there is no device
+    "gpu-check": ["nvidia-cuda-nvrtc==13.0.*", "cuda-pathfinder", "nvidia-cublas==13.*"],
+    "cudnn12": ["nvidia-cudnn-frontend<1.29", "nvidia-cudnn-cu12"],
+    "cudnn13": ["nvidia-cudnn-frontend<1.29", "nvidia-cudnn-cu13"],
 }
 EXTRAS["dev"] = [*EXTRAS["test"], *EXTRAS["parity"], "ruff", "mypy"]
 
@@ -28,7 +33,7 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     packages=find_packages(include=["tinygrad_ed", "tinygrad_ed.*"]),
-    package_data={"tinygrad_ed": ["py.typed"]},
+    package_data={"tinygrad_ed": ["py.typed", "backend/kernels/cuda/source/*"]},
     ext_modules=kernels["extensions"](),
     cmdclass={"build_ext": kernels["BuildKernels"]},
     python_requires=">=3.10",

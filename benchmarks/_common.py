@@ -11,6 +11,8 @@ from typing import Any, Callable
 
 RESULTS = Path(__file__).parent / "results"
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)       # the processes to come import us compiled, as they do everything that was installed
+
 
 def interleaved(tasks: dict[str, Callable[[], Any]], repeat: int) -> dict[str, list[float]]:
     """Seconds of every repeat of every task, the tasks taking turns so that a busy machine disturbs all alike."""
@@ -54,11 +56,11 @@ def machine() -> dict[str, str]:
     return found
 
 
-def save(name: str, rows: list[dict], path: str | None = None) -> Path:
-    """Write rows and the machine to a JSON file, by default results/<name>.json."""
+def save(name: str, rows: list[dict], path: str | None = None, settings: dict[str, str] | None = None) -> Path:
+    """Write rows and what they were measured on, by default the machine, to a JSON file, by default results/<name>.json."""
     target = Path(path) if path else RESULTS / f"{name}.json"
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps({"benchmark": name, "machine": machine(), "rows": rows}, indent=1) + "\n")
+    target.write_text(json.dumps({"benchmark": name, "machine": settings or machine(), "rows": rows}, indent=1) + "\n")
     return target
 
 

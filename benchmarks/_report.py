@@ -48,7 +48,9 @@ def report(rows: list[dict], notes: list[str]) -> str:
                           **(ratio or {"ratio": "", "quartiles": ""} if REFERENCE in names else {}), **verdict})
             memory.append({**head, **{f"{name} MB": get(row, name, "peak MB") for name in names},
                            **{f"steps, {name}": get(row, name, "working MB") for name in names if name in (OURS, REFERENCE)}})
-    parts = [table(times)] if times else []
+    compiling = " and ".join(title for name, title in (("jax", "JAX"), ("tinygrad", "tinygrad")) if name in names)
+    parts = ["Median milliseconds, and the ratio to PyTorch eager." + (f" {compiling} with the whole step compiled (jit)." if compiling else "")
+             + "\n\n" + table(times)] if times else []
     parts += ["Time at k times the batch; growth is time / (k · time at 1×).\n\n" + table(growth)] if growth else []
     parts += ["Peak resident megabytes of the process, and of these what the steps add.\n\n" + table(memory)] if memory else []
     return "\n\n".join([*parts, "\n".join(f"- {line}" for line in [*verdicts(rows), *notes])])

@@ -226,7 +226,7 @@ def outputs(result: Any) -> list:
 
 def float_outputs(result: Any) -> list[tg.Tensor]:
     """The tensors in a result that carry a derivative."""
-    return [t for t in outputs(result) if isinstance(t, tg.Tensor) and t.dtype.kind == "f"]
+    return [t for t in outputs(result) if isinstance(t, tg.Tensor) and t.is_floating_point()]
 
 
 def values(case: Case, call: Call) -> list[np.ndarray]:

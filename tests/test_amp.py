@@ -21,25 +21,31 @@ def test_every_name_in_the_table_is_an_operation():
     assert sorted((LOWER | FLOAT32) - names) == []
 
 
+def opened():
+    """The blocks that are open."""
+    return [block for block in active if isinstance(block, amp.autocast)]
+
+
 @pytest.mark.parametrize("call, dtype", [
-    (lambda x: x @ x.t(), "float16"), (lambda x: F.linear(x, tg.ones(4, 3)), "float16"), (lambda x: tg.einsum("ij,kj->ik", x, x), "float16"),
-    (lambda x: F.conv1d(x[None], tg.ones(4, 2, 1)), "float16"), (lambda x: F.scaled_dot_product_attention(x[None], x[None], x[None]), "float16"),
-    (lambda x: nn.LSTM(3, 2)(x)[0], "float16"), (lambda x: (x @ x.t()).softmax(1), "float32"), (lambda x: (x @ x.t()).exp(), "float32"),
+    (lambda x: x @ x.t(), "half"), (lambda x: F.linear(x, tg.ones(4, 3)), "half"), (lambda x: tg.einsum("ij,kj->ik", x, x), "half"),
+    (lambda x: F.conv1d(x[None], tg.ones(4, 2, 1)), "half"), (lambda x: F.scaled_dot_product_attention(x[None], x[None], x[None]), "half"),
+    (lambda x: nn.LSTM(3, 2)(x)[0], "half"), (lambda x: (x @ x.t()).softmax(1), "float32"), (lambda x: (x @ x.t()).exp(), "float32"),
     (lambda x: (x @ x.t()).sum(), "float32"), (lambda x: F.cross_entropy(x @ x.t(), tg.tensor([0, 1])), "float32"),
-    (lambda x: F.layer_norm(x @ x.t(), (2,)), "float32"), (lambda x: F.relu(x @ x.t()), "float16"), (lambda x: x + 1, "float32"),
+    (lambda x: F.layer_norm(x @ x.t(), (2,)), "float32"), (lambda x: F.relu(x @ x.t()), "half"), (lambda x: x + 1, "float32"),
     (lambda x: (x @ x.t()) + x.sum(1), "float32"), (lambda x: tg.cat([x @ x.t(), x], 1), "float32"),
     (lambda x: x.double() @ x.double().t(), "float64"), (lambda x: x.long() @ x.long().t(), "int64")])
-def test_dtypes(call, dtype):
-    with amp.autocast("cpu"):
-        assert call(X).dtype == dtype
-    assert not active
+@pytest.mark.parametrize("half", ["float16", "bfloat16"])
+def test_dtypes(call, dtype, half):
+    with amp.autocast("cpu", half):
+        assert call(X).dtype == (half if dtype == "half" else dtype)
+    assert not opened()
     outside = call(X).dtype
-    assert outside == ("float32" if dtype == "float16" else dtype)
+    assert outside == ("float32" if dtype == "half" else dtype)
 
 
 def test_the_gradient_is_that_of_the_converted_program():
     layer = nn.Linear(3, 2)
-    with amp.autocast("cpu"):
+    with amp.autocast("cpu", "float16"):
         y = layer(X)
         loss = y.square().mean()
     loss.backward()
@@ -52,7 +58,7 @@ def test_the_gradient_is_that_of_the_converted_program():
 
 def test_a_parameter_is_converted_once_in_a_block_and_anew_where_it_changed():
     w = nn.Parameter(tg.ones(3, 3))
-    with amp.autocast("cpu"):
+    with amp.autocast("cpu", "float16"):
         with tg.no_grad():
             X @ w                                     # what is converted without a history is not kept
         first, second = X @ w, X @ w
@@ -65,7 +71,7 @@ def test_a_parameter_is_converted_once_in_a_block_and_anew_where_it_changed():
 
 def test_blocks_nest_and_end_with_an_exception_and_stay_in_their_thread():
     seen = []
-    with amp.autocast("cpu"):
+    with amp.autocast("cpu", "float16"):
         with amp.autocast("cpu", enabled=False):
             assert (X @ X.t()).dtype == tg.float32
         thread = threading.Thread(target=lambda: seen.append((X @ X.t()).dtype))
@@ -74,13 +80,13 @@ def test_blocks_nest_and_end_with_an_exception_and_stay_in_their_thread():
         assert (X @ X.t()).dtype == tg.float16
         with amp.autocast("cuda"):
             assert (X @ X.t()).dtype == tg.float32    # converts what lies on a device
-    with pytest.raises(ZeroDivisionError), amp.autocast("cpu"):
+    with pytest.raises(ZeroDivisionError), amp.autocast("cpu", "float16"):
         raise ZeroDivisionError
-    assert (X @ X.t()).dtype == tg.float32 and seen == [tg.float32] and not active
+    assert (X @ X.t()).dtype == tg.float32 and seen == [tg.float32] and not opened()
 
 
 def test_as_a_decorator():
-    @amp.autocast("cpu")
+    @amp.autocast("cpu", "float16")
     def product(x):
         return x @ x.t()
     assert product(X).dtype == tg.float16 and (X @ X.t()).dtype == tg.float32
@@ -88,7 +94,7 @@ def test_as_a_decorator():
 
 def test_second_derivatives():
     x = tg.tensor([[0.5, 0.25]], requires_grad=True)
-    with amp.autocast("cpu"):
+    with amp.autocast("cpu", "float16"):
         y = (x @ x.t()).log().sum()
     g, = tg.autograd.grad(y, x, create_graph=True)
     h, = tg.autograd.grad(g.sum(), x)
@@ -186,7 +192,7 @@ def test_training_in_half_precision_learns():
     target = (x[:, 0] * x[:, 1] > 0).long()
     for _ in range(150):
         optimizer.zero_grad()
-        with amp.autocast("cpu"):
+        with amp.autocast("cpu", "float16"):
             loss = F.cross_entropy(net(x), target)
         scaler.scale(loss).backward()
         scaler.step(optimizer)

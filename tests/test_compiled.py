@@ -1,11 +1,9 @@
 """The compiled engine: its kernels against those in NumPy, its threads, its memory, and how it is chosen."""
 import gc
-import math
 import os
 import subprocess
 import sys
 import threading
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from kernel_cases import CASES, NUMBERS, close, dtypes, run, seeds, shapes
 
 import tinygrad_ed as tg
 from tinygrad_ed import backends
 from tinygrad_ed.backend import philox
 from tinygrad_ed.backend.kernels import bodies, engines, kernels, plain
-from tinygrad_ed.backend.kernels.window import Window
 
 if engines.native() is None:
     pytest.skip("the compiled kernels are not built", allow_module_level=True)
@@ -35,209 +33,10 @@ def as_before():
     _native.set_threads(threads)
 
 
-# -- what is compared --------------------------------------------------------------------------------------------------
-
-class Data:
-    """Arrays of one dtype with drawn layouts, some of them with NaN and infinities."""
-
-    def __init__(self, seed, dtype, special=False, layouts=("C",)):
-        self.rng, self.dtype, self.special, self.layouts = np.random.default_rng(seed), np.dtype(dtype), special, layouts
-
-    def array(self, *shape, low=None, high=None):
-        x = self.rng.normal(0, 3, shape) if low is None else self.rng.uniform(low, high, shape)
-        if self.special and x.size:
-            where = self.rng.integers(0, x.size, 2)
-            x.reshape(-1)[where] = self.rng.choice([np.nan, np.inf, -np.inf, -0.0] if low is None else [np.nan, low, high], 2)
-        return self.laid_out(x.astype(self.dtype))
-
-    def laid_out(self, x):
-        layout = self.rng.choice(self.layouts)
-        if x.ndim == 0:
-            return x
-        if layout == "F":
-            return np.asfortranarray(x)
-        if layout == "step":
-            wide = np.zeros((*x.shape[:-1], 2 * x.shape[-1]), x.dtype)
-            wide[..., ::2] = x
-            return wide[..., ::2]
-        if layout == "back":
-            return x[::-1].copy()[::-1]
-        return x
-
-    def maybe(self, *shape):
-        return self.array(*shape) if self.rng.random() < 0.7 else None
-
-    def bool(self):
-        return bool(self.rng.random() < 0.5)
-
-
-NUMBERS = {"softplus": (1.5, 4.0), "elu": (1.2, 1.1, 0.8), "huber_loss": (1.3,)}
-CASES = {}
-
-
-def case(*names):
-    """Register a function (there, back, data, shape) -> arrays, computed by one engine forward and by one on the way back."""
-    def register(run):
-        CASES.update(dict.fromkeys(names, run))
-        return run
-    return register
-
-
-for _name in bodies.ACTIVATIONS:
-    @case(_name)
-    def _(there, back, d, shape, name=_name):
-        x = d.array(*shape)
-        return *getattr(there, name)(x, True, *NUMBERS.get(name, ())), getattr(there, name)(x, False, *NUMBERS.get(name, ()))[0]
-
-for _name in bodies.BACKWARDS:
-    @case(_name)
-    def _(there, back, d, shape, name=_name):
-        return [getattr(there, name)(d.array(*shape), d.array(*shape))]
-
-for _name in bodies.LOSSES:
-    @case(_name)
-    def _(there, back, d, shape, name=_name):
-        limits = dict(low=0, high=1) if name == "binary_cross_entropy" else {}
-        x, t = d.array(*shape, **limits), d.array(*shape, **limits)
-        results = [getattr(there, name)(x, t, 0.3, reduce, derive, *NUMBERS.get(name, ())) for reduce in (0, 1) for derive in (0, 1)]
-        return [y for pair in results for y in pair if y is not None]
-
-
-@case("layer_norm", "layer_norm_backward")
-def _(there, back, d, shape):
-    dims = d.rng.integers(1, len(shape) + 1)
-    x, g, w = d.array(*shape), d.array(*shape), d.maybe(*shape[len(shape) - dims:])
-    y, *saved = there.layer_norm(x, w, d.maybe(*shape[len(shape) - dims:]), dims, 1e-3)
-    return y, *saved, *back.layer_norm_backward(g, x, w, *saved, dims, (True, True, True))
-
-
-@case("rms_norm", "rms_norm_backward")
-def _(there, back, d, shape):
-    dims = d.rng.integers(1, len(shape) + 1)
-    x, g, w = d.array(*shape), d.array(*shape), d.maybe(*shape[len(shape) - dims:])
-    y, rstd = there.rms_norm(x, w, dims, 1e-3)
-    return y, rstd, *back.rms_norm_backward(g, x, w, rstd, dims, (True, True))
-
-
-@case("group_norm", "group_norm_backward")
-def _(there, back, d, shape):
-    groups = int(d.rng.integers(1, 4))
-    shape = (shape[0], groups * 2, *shape[1:])
-    x, g, w = d.array(*shape), d.array(*shape), d.maybe(shape[1])
-    y, *saved = there.group_norm(x, w, d.maybe(shape[1]), groups, 1e-3)
-    return y, *saved, *back.group_norm_backward(g, x, w, *saved, groups, (True, True, True))
-
-
-@case("batch_norm", "batch_norm_backward")
-def _(there, back, d, shape):
-    shape = (2, *shape)
-    x, g, w = d.array(*shape), d.array(*shape), d.maybe(shape[1])
-    y, *saved = there.batch_norm(x, w, d.maybe(shape[1]), 1e-3)
-    return y, *saved, *back.batch_norm_backward(g, x, w, *saved, 1e-3, (True, True, True))
-
-
-@case("softmax", "softmax_backward", "log_softmax", "log_softmax_backward")
-def _(there, back, d, shape):
-    x, g, dim = d.array(*shape), d.array(*shape), int(d.rng.integers(0, len(shape)))
-    y, z = there.softmax(x, dim), there.log_softmax(x, dim)
-    return y, z, back.softmax_backward(g, y, dim), back.log_softmax_backward(g, z, dim)
-
-
-@case("cross_entropy", "cross_entropy_backward")
-def _(there, back, d, shape):
-    shape = (shape[0], 3, *shape[1:]) if d.bool() else shape if len(shape) > 1 else (*shape, 40)
-    x, w = d.array(*shape), None if d.special else d.maybe(shape[1])
-    target = d.laid_out(d.rng.integers(0, shape[1], (shape[0], *shape[2:])).astype(d.rng.choice(["int64", "int32"])))
-    reduction, smoothing, masked = str(d.rng.choice(["none", "mean", "sum"])), 0.1 * d.bool(), d.bool()
-    y, *saved = there.cross_entropy(x, target, w, 1, smoothing, reduction, masked)
-    g = d.laid_out(np.asarray(d.rng.normal(size=y.shape), d.dtype))
-    return y, back.cross_entropy_backward(g, *saved, w, x.shape, x.dtype)
-
-
-@case("dropout")
-def _(there, back, d, shape):
-    keep = d.laid_out(d.rng.random(shape) < 0.5)
-    return [there.dropout(d.array(*shape), keep, 1.7), there.dropout(d.array(*shape), keep[:1], 1.7)]
-
-
-@case("random_words")
-def _(there, back, d, shape):
-    seed, offset = (int(v) for v in d.rng.integers(0, 2**64, 2, np.uint64))
-    return [there.random_words(seed, offset, math.prod(shape))]
-
-
-@case("embedding_backward")
-def _(there, back, d, shape):
-    count = int(d.rng.integers(1, 9))
-    index = d.laid_out(d.rng.integers(0, count, shape))
-    return [there.embedding_backward(d.array(*shape, 5), index, count, d.rng.choice([None, 0]), d.bool())]
-
-
-@case("adam_step")
-def _(there, back, d, shape):
-    p, g, m = (d.array(*shape) for _ in range(3))
-    v, largest = abs(d.array(*shape)), abs(d.array(*shape)) if d.bool() else None
-    written = [np.ascontiguousarray(a) if a is not None else None for a in (p.copy(), m.copy(), v.copy(), largest)]
-    p, m, v, largest = written
-    there.adam_step(p, g, m, v, largest, 0.1, 0.8, 0.9, 1e-3, 0.1 * d.bool(), 1 - 0.1 * d.bool(), 1 - 2 * d.bool())
-    return [a for a in written if a is not None]
-
-
-@case("sgd_step")
-def _(there, back, d, shape):
-    p, g, v = d.array(*shape).copy("C"), d.array(*shape), d.array(*shape).copy("C") if d.bool() else None
-    there.sgd_step(p, g, v, 0.1, 0.9, 1 - 0.2 * d.bool(), 0.1 * d.bool(), 1 - 2 * d.bool(), d.bool())
-    return [p] if v is None else [p, v]
-
-
-@case("sum_of_squares")
-def _(there, back, d, shape):
-    return [np.asarray(there.sum_of_squares(d.array(*shape)))]
-
-
-@case("conv_output", "conv_weight", "conv_input")
-def _(there, back, d, shape):
-    window, groups, inputs = Window((3, 2), (2, 1), (1, 0), (1, 2)), int(d.rng.integers(1, 3)), (shape[0] % 9 + 1, shape[-1] + 2)
-    outputs = window.outputs(inputs, (1, 0))
-    d = Data(d.rng.integers(99), d.dtype, False, d.layouts)      # ∞·0 at the edge is NaN or nothing, as the engine likes
-    x, w, g, bias = d.array(2, 2 * groups, *inputs), d.array(5 * groups, 2, 3, 2), d.array(2, 5 * groups, *outputs), d.maybe(5 * groups)
-    return (there.conv_output(x, w, bias, window, groups, outputs), there.conv_weight(g, x, window, groups),
-            there.conv_input(g, w, None, window, groups, inputs))
-
-
-@case("max_pool", "max_pool_input", "max_pool_take", "avg_pool", "avg_pool_input")
-def _(there, back, d, shape):
-    stride = int(d.rng.integers(1, 3))
-    window, inputs = Window((3, 2), (stride, 2), (1, 0), (1, 1)), (shape[0] % 9 + 1, shape[-1] + 1)
-    outputs = window.outputs(inputs, (1, 0))
-    x, g = d.array(2, 3, *inputs), d.array(2, 3, *outputs)
-    y, where = there.max_pool(x, window, outputs)
-    return (y, where, back.max_pool_input(g, where, window, inputs), back.max_pool_take(x, where, window),
-            there.avg_pool(x, window, outputs, 6), back.avg_pool_input(g, window, inputs, 6))
-
-
-KERNELS = sorted(CASES)
-shapes = st.lists(st.integers(1, 7), min_size=1, max_size=3).map(tuple) | st.sampled_from([(33, 17), (3, 130), (2, 1025), (70,), (5, 3, 67)])
-dtypes = st.sampled_from(["float32", "float64"])
-seeds = st.integers(0, 2**32 - 1)
-
-
-def run(name, there, back, seed, dtype, shape, **kind):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        return [np.asarray(a) for a in CASES[name](there, back, Data(seed, dtype, **kind), shape)]
-
-
-def close(got, expected, dtype):
-    rtol = 1e-10 if dtype == "float64" else 3e-5
-    assert len(got) == len(expected)
-    for a, b in zip(got, expected):
-        assert a.shape == b.shape and a.dtype == b.dtype
-        finite = np.abs(b[np.isfinite(b)].astype("float64")) if b.dtype.kind == "f" else np.zeros(0)
-        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * max(1.0, finite.max(initial=0)))
-
-
 # -- the kernels -------------------------------------------------------------------------------------------------------
+
+KERNELS = sorted(name for name in CASES if getattr(compiled, name) is not getattr(plain, name))
+
 
 def test_every_kernel_has_a_case():
     """Here, or in a file of the family's own."""
@@ -623,6 +422,45 @@ def test_memory_of_other_threads_is_kept_once_they_compute():
     t.start()
     t.join()
     assert hits[1:] == [1, 1]
+
+
+def test_memory_is_safe_to_use_from_several_threads_at_once():
+    """Each keeps what it wrote while the others take, drop and empty."""
+    wrong, stop = [], threading.Event()
+
+    def work(k):
+        rng, live = np.random.default_rng(k), []
+        compiled.gelu(np.ones(300_000), False)        # from here on this thread's arrays come from the kept memory
+        for step in range(300):
+            array = np.empty(int(rng.integers(60_000, 900_000)), "uint8")
+            tag = (k * 61 + step) % 251
+            array[...] = tag
+            live.append((array[::7], tag))
+            if len(live) > 5:
+                kept, tag = live.pop(int(rng.integers(len(live))))
+                wrong.extend([tag] * bool((kept != tag).any()))
+
+    def disturb():
+        while not stop.is_set():
+            backends.empty_cache()
+            for limit in (1 << 18, 1 << 24):
+                backends.set_memory_limit(limit)
+
+    gc.collect()
+    before = backends.memory_stats()["allocated"]
+    workers, other = [threading.Thread(target=work, args=(k,)) for k in range(4)], threading.Thread(target=disturb)
+    try:
+        for t in (*workers, other):
+            t.start()
+        for t in workers:
+            t.join()
+    finally:
+        stop.set()
+        other.join()
+        backends.set_memory_limit(engines.CACHE_LIMIT)
+    gc.collect()
+    stats = backends.memory_stats()
+    assert not wrong and stats["allocated"] == before and stats["peak_allocated"] >= stats["allocated"] and stats["hits"] <= stats["requests"]
 
 
 def test_nothing_is_kept_beyond_the_limit_or_with_the_other_engine():

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinygrad_ed.backend.kernels import engines, plain
+import tinygrad_ed as tg
+from tinygrad_ed.backend.kernels import engines, kernels, plain
 
 native = engines.native()
 if native is None:
@@ -141,10 +142,39 @@ def test_products_of_all_sizes():
     rng = np.random.default_rng(0)
     for dtype in ("float32", "float64"):
         for m, k, n in [(1, 1, 1), (3, 2, 15), (5, 7, 16), (7, 300, 17), (8, 256, 31), (9, 257, 32), (12, 3, 33), (15, 9, 48), (70, 600, 70)]:
-            a, b, bias = (rng.normal(size=s).astype(dtype) for s in ((m, k + 2), (k, n), (n,)))
-            tolerance = 1e-4 if dtype == "float32" else 1e-12
-            np.testing.assert_allclose(recurrent._times(a, b, bias, first=1), a[:, 1:1 + k] @ b + bias, atol=tolerance)
-            np.testing.assert_allclose(recurrent._times(a, np.ascontiguousarray(b.T), transposed=True, first=2), a[:, 2:] @ b, atol=tolerance)
-            c = np.empty((k, n), dtype)
-            d = rng.normal(size=(m, n)).astype(dtype)
-            np.testing.assert_allclose(recurrent._transposed_times(a, recurrent._packed(d), c, 1), a[:, 1:1 + k].T @ d, atol=tolerance)
+            a, d, c = rng.normal(size=(m, k + 2)).astype(dtype), rng.normal(size=(m, n)).astype(dtype), np.empty((k, n), dtype)
+            np.testing.assert_allclose(recurrent._transposed_times(a, recurrent._packed(d), c, 1), a[:, 1:1 + k].T @ d,
+                                       atol=1e-4 if dtype == "float32" else 1e-12)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_without_what_the_way_back_needs_the_results_are_the_same(kind, reverse):
+    case = Case(kind, (19, 19, 7, 7, 1), 3, 40, dtype="float32", reverse=reverse)
+    results = 1 + len(case.d_last)
+    kept, other = case.forward(compiled), getattr(compiled, kind)(*case.before, *case.after, keep=False)
+    assert len(kept) == len(other) and other[results:] == (None,) * (len(kept) - results)
+    for a, b in zip(kept[:results], other):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_gates_are_as_exact_as_the_dtype_and_never_beyond_one(dtype):
+    x = np.concatenate([s * np.concatenate([[0, np.inf], np.logspace(-38, 38, 500), np.linspace(1e-3, 20, 40_000)]) for s in (1, -1)]).astype(dtype)
+    one, rows = np.ones((1, 1), dtype), x.reshape(-1, 1)
+    y = compiled.rnn(rows, np.zeros_like(rows), one, 0 * one, None, None, False, (len(x),), False)[0][:, 0]
+    np.testing.assert_allclose(y, np.tanh(x.astype("longdouble")).astype("float64"), rtol=4e-7 if dtype == "float32" else 1e-15)
+    assert (abs(y) <= 1).all()
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_a_layer_says_whether_there_will_be_a_way_back(kind, monkeypatch):
+    engine, name, asked = kernels(np.ones(1)), kind.lower(), []
+    original = getattr(engine, name)
+    monkeypatch.setattr(engine, name, lambda *args: asked.append(args[-1]) or original(*args))
+    layer, x = getattr(tg.nn, kind)(2, 3), tg.ones(4, 2, 2)
+    y = layer(x)[0]
+    with tg.no_grad():
+        z = layer(x)[0]
+    assert asked == [True, False] and y.requires_grad and not z.requires_grad
+    np.testing.assert_array_equal(y.detach().numpy(), z.numpy())

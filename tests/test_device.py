@@ -182,6 +182,36 @@ def test_training_goes_as_on_the_cpu(device, model):
         np.testing.assert_allclose(losses[1], losses[0], rtol=1e-7)
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_captured_steps_go_as_eager_ones(device, model):
+    """With dropout, running statistics, clipping and a schedule; on a device sums of floats may come in another order."""
+    found = []
+    for captured in (False, True):
+        training = Training(model, "AdamW", device, tg.float64)
+        if captured:
+            training.update = tg.cuda.graph(training.update)
+        losses = [training.step().item() for _ in range(8)]
+        found.append([*losses, *[host(t) for t in (*training.model.parameters(), *training.model.buffers())], host(tg.get_rng_state())])
+    assert training.update.refused == ""
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-9)
+
+
+def test_graphs_draw_anew_and_collect_losses(device):
+    losses, x = tg.cuda.LossBuffer(4, device=device), tg.ones(1000, device=device)
+    seeded = tg.manual_seed(5)
+    expected = [nn.functional.dropout(x, 0.25).sum().item() for _ in range(6)]
+    g = tg.cuda.CUDAGraph()
+    with tg.cuda.graph(g):
+        losses.append(nn.functional.dropout(x, 0.25).sum())
+    seeded.manual_seed(5)
+    found = []
+    for _ in range(6):
+        g.replay()
+        found += losses.read().tolist() if losses.full() else []
+    assert [*found, *losses.read().tolist()] == expected and len(set(expected)) > 3
+
+
 # -- random numbers, data, models on their way -------------------------------------------------------------------------
 
 def test_random_numbers_are_the_same_on_every_device(device):

@@ -56,6 +56,95 @@ def test_without_running_statistics_evaluation_uses_the_batch():
     np.testing.assert_array_equal(layer(x).detach().numpy(), layer.eval()(x).detach().numpy())
 
 
+# -- batch norm and the ReLU behind it ---------------------------------------------------------------------------------
+
+def pairs(shape, dtype=tg.float32, training=True, norm=None, **options):
+    """A batch norm and a ReLU that run as one, the same two apart because of a hook, and an input."""
+    kind = norm or {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}[len(shape)]
+    one = nn.Sequential(kind(shape[1], dtype=dtype, **options), nn.ReLU()).train(training)
+    for i, (name, t) in enumerate([*one.named_parameters(), *one.named_buffers()]):
+        if t.ndim:
+            t.data[...] = array(shape[1], seed=i) ** (2 if name.endswith("var") else 1)
+    two = copy.deepcopy(one)
+    two[1].register_forward_hook(lambda module, args, y: None)
+    return one, two, array(*shape, seed=9, dtype=dtype.name)
+
+
+@pytest.mark.parametrize("shape", [(6, 3), (33, 70), (4, 3, 5), (2, 3, 4, 5), (3, 2, 17, 20), (20, 5, 9, 9), (2, 3, 2, 3, 4), (2, 2, 5000), (0, 3)])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("options", [{}, {"affine": False}, {"bias": False}, {"track_running_stats": False}, {"momentum": None}])
+def test_as_one_they_do_the_same_to_the_last_bit(shape, training, options):
+    for dtype in (tg.float32, tg.float64):
+        one, two, x = pairs(shape, dtype, training, **options)
+        results = []
+        for net in (one, two):
+            a = tg.tensor(x, requires_grad=True)
+            y = net(a)
+            y.backward(tg.tensor(array(*shape, seed=3, dtype=dtype.name)))
+            results.append([y.detach(), a.grad, *[p.grad for p in net.parameters()], *net.buffers()])
+            with tg.no_grad():
+                results[-1].append(net(a))
+        assert len(results[0]) > 2 and (not results[0][0].numel() or results[0][0].max() > 0)
+        for a, b in zip(*results):
+            np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+def test_as_one_they_are_one_node_and_keep_less():
+    one, two, x = pairs((4, 3, 5))
+    nodes = [net(tg.tensor(x, requires_grad=True)).grad_fn for net in (one, two)]
+    assert [type(n).__name__ for n in nodes] == ["BatchNormReluBackward", "ReluBackward"]
+    sizes = [sum(v.size for v in n.saved if isinstance(v, np.ndarray)) for n in (nodes[0], nodes[1], nodes[1].edges[0])]
+    assert sizes[0] < sizes[1] + sizes[2] and repr(one) == repr(two)
+
+
+def test_second_derivatives_as_one():
+    second = []
+    for net in pairs((5, 3, 4), tg.float64)[:2]:
+        x = tg.tensor(array(5, 3, 4), requires_grad=True)
+        first, = tg.autograd.grad((net(x) ** 2 * tg.tensor(array(5, 3, 4, seed=1))).sum(), x, create_graph=True)
+        second.append(tg.autograd.grad((first * tg.tensor(array(5, 3, 4, seed=2))).sum(), [x, *net.parameters()]))
+    for a, b in zip(*second):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-10, atol=1e-10)
+
+
+class Shifted(nn.BatchNorm1d):
+    """A subclass with a forward of its own."""
+
+    def forward(self, input):
+        return super().forward(input) + 1
+
+
+class Squared(nn.ReLU):
+    """Another."""
+
+    def forward(self, input):
+        return super().forward(input) ** 2
+
+
+def test_whoever_looks_between_them_finds_what_is_there():
+    x, seen = tg.tensor(array(4, 3, dtype="float32")), []
+    norm, relu = nn.BatchNorm1d(3), nn.ReLU()
+    for module in (norm, relu):
+        handle = module.register_forward_hook(lambda module, args, y: seen.append(y.min().item()))
+        nn.Sequential(norm, relu)(x)
+        handle.remove()
+    nn.Sequential(norm, relu)(x)
+    assert len(seen) == 2 and seen[0] < 0 == seen[1]
+    np.testing.assert_array_equal(nn.Sequential(Shifted(3), relu)(x).detach().numpy(), (norm(x) + 1).relu().detach().numpy())
+    np.testing.assert_array_equal(nn.Sequential(norm, Squared())(x).detach().numpy(), (norm(x).relu() ** 2).detach().numpy())
+    norm.forward = lambda input: input - 5
+    np.testing.assert_array_equal(nn.Sequential(norm, relu)(x).numpy(), (x - 5).relu().numpy())
+
+
+def test_only_what_is_right_behind_is_taken_along():
+    x, norm, relu = tg.tensor(array(4, 3, dtype="float32")), nn.BatchNorm1d(3), nn.ReLU()
+    by_hand = {"norm, norm, relu": lambda x: norm(norm(x)).relu(), "relu, norm": lambda x: norm(x.relu()), "norm": norm,
+               "norm, relu, relu, norm, relu": lambda x: norm(norm(x).relu().relu()).relu(), "": lambda x: x}
+    for names, function in by_hand.items():
+        net = nn.Sequential(*[{"norm": norm, "relu": relu}[name] for name in names.split(", ") if name])
+        np.testing.assert_array_equal(net(x).detach().numpy(), function(x).detach().numpy())
+
+
 def test_two_forwards_before_a_backward():
     layer = nn.BatchNorm1d(3).double()
     x = tg.tensor(array(5, 3), requires_grad=True)

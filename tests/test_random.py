@@ -81,14 +81,22 @@ def test_the_cuda_source_computes_the_same_words(tmp_path):
             gridDim.x = grid; blockDim.x = threads;
             for (blockIdx.x = 0; blockIdx.x < grid; ++blockIdx.x)
                 for (threadIdx.x = 0; threadIdx.x < threads; ++threadIdx.x) philox_words(words, seed, offset, blocks);
+        }
+        extern "C" void run_at(unsigned threads, unsigned long long* words, const unsigned long long* place, long long blocks) {
+            gridDim.x = 1; blockDim.x = threads; blockIdx.x = 0;
+            for (threadIdx.x = 0; threadIdx.x < threads; ++threadIdx.x) philox_words_at(words, place, blocks);
         }""")
     subprocess.run(["g++", "-O1", "-w", "-shared", "-fPIC", str(source), "-o", str(tmp_path / "philox.so")], check=True)
-    run = ctypes.CDLL(str(tmp_path / "philox.so")).run
+    library = ctypes.CDLL(str(tmp_path / "philox.so"))
+    run = library.run
     for seed, offset, blocks in ((0, 0, 1), (MASK, 5, 1000), (12345, 2**40, 77)):
         words = np.zeros(4 * blocks + 4, np.uint64)
         run(ctypes.c_uint(3), ctypes.c_uint(32), words.ctypes, ctypes.c_ulonglong(seed), ctypes.c_ulonglong(offset), ctypes.c_longlong(blocks))
         np.testing.assert_array_equal(words[:-4], philox.stream(seed, offset).random_raw(4 * blocks))
         assert not words[-4:].any()
+        twin, place = np.zeros_like(words), np.array([seed, offset], np.uint64)          # as a captured step reads them
+        library.run_at(ctypes.c_uint(32), twin.ctypes, place.ctypes, ctypes.c_longlong(blocks))
+        np.testing.assert_array_equal(twin, words)
 
 
 # -- seeds and states --------------------------------------------------------------------------------------------------

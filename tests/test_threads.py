@@ -1,11 +1,15 @@
-"""Several threads at once: backward on separate graphs and on shared parameters."""
+"""Several threads and processes at once: backward on separate graphs and on shared parameters, training beside loaders, forks and the end."""
+import os
+import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tinygrad_ed as tg
+from tinygrad_ed import backends, nn, optim
 from tinygrad_ed.errors import InPlaceError
 
 
@@ -122,3 +126,89 @@ def test_anomaly_mode_in_one_thread_only():
 
     together(4, work)
     assert found == [0]
+
+
+# -- training beside other work ----------------------------------------------------------------------------------------
+
+class Convolved(tg.data.Dataset):
+    """Images that are computed when they are asked for, with kernels large enough for several threads."""
+
+    def __len__(self):
+        return 24
+
+    def __getitem__(self, i):
+        rng = np.random.default_rng(i)
+        with tg.no_grad():
+            image = nn.functional.gelu(nn.functional.conv2d(tg.tensor(rng.normal(size=(1, 3, 96, 96))), tg.tensor(rng.normal(size=(3, 3, 3, 3)))))
+            return nn.functional.avg_pool2d(image, 12)[0].reshape(-1).float(), i % 10
+
+
+def trained(workers):
+    """The bits of a network after two epochs, with its batches made by so many threads."""
+    tg.manual_seed(0)
+    model = nn.Sequential(nn.Linear(147, 300), nn.GELU(), nn.LayerNorm(300), nn.Linear(300, 10))
+    optimizer = optim.Adam(model.parameters())
+    for _ in range(2):
+        for x, t in tg.data.DataLoader(Convolved(), batch_size=8, num_workers=workers):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x), t).backward()
+            optimizer.step()
+    return b"".join(p.data.tobytes() for p in model.parameters())
+
+
+def test_training_beside_loaders_that_compute():
+    threads = backends.get_num_threads()
+    try:
+        backends.set_num_threads(3)
+        assert trained(3) == trained(0)
+    finally:
+        backends.set_num_threads(threads)
+
+
+PRELUDE = """
+import os, sys, threading
+sys.path.insert(0, "tests")
+from test_threads import Convolved, trained, backends, tg
+backends.set_num_threads(3)
+"""
+
+
+def python(code):
+    package = Path(tg.__file__).parents[1]
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", PRELUDE + code], capture_output=True, text=True, timeout=300,
+                          cwd=Path(__file__).parent.parent, env={**os.environ, "PYTHONPATH": str(package)})
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_forked_processes_train_while_the_threads_are_busy():
+    assert python("""
+expected, stop = trained(0), threading.Event()
+def busy():
+    while not stop.is_set():
+        Convolved()[0]
+others = [threading.Thread(target=busy) for _ in range(2)]
+for t in others: t.start()
+for _ in range(6):
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if trained(2) == expected else 1)
+    assert trained(0) == expected
+    assert os.waitpid(child, 0)[1] == 0
+stop.set()
+for t in others: t.join()
+print("fine")
+""") == "fine\n"
+
+
+def test_the_process_ends_in_the_middle_of_an_epoch():
+    assert python("""
+def busy():
+    while True:
+        trained(0)
+threading.Thread(target=busy, daemon=True).start()
+batches = iter(tg.data.DataLoader(Convolved(), batch_size=4, num_workers=2))
+next(batches)
+print("fine")
+""") == "fine\n"

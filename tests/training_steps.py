@@ -40,6 +40,23 @@ class Language(nn.Module):
         return self.head(self.layers(h, mask=self.mask, is_causal=True)).transpose(1, 2)
 
 
+class Recurrent(nn.Module):
+    """An LSTM of two layers, and a linear map of its last output."""
+
+    def __init__(self, features: int = 5, hidden: int = 8, classes: int = 4):
+        super().__init__()
+        self.lstm, self.head = nn.LSTM(features, hidden, num_layers=2, dropout=0.1), nn.Linear(hidden, classes)
+
+    def forward(self, x: tg.Tensor) -> tg.Tensor:
+        """Sequences (L, N, features) to logits (N, classes)."""
+        return self.head(self.lstm(x)[0][-1])
+
+
+def lstm() -> tuple[nn.Module, np.ndarray, np.ndarray, Callable]:
+    """A recurrent network over sequences."""
+    return Recurrent(), _inputs(7, 6, 5), _classes(4, 6), nn.CrossEntropyLoss()
+
+
 def transformer() -> tuple[nn.Module, np.ndarray, np.ndarray, Callable]:
     """A small transformer over tokens."""
     return Language(), _classes(11, 3, 6), _classes(11, 3, 6), nn.CrossEntropyLoss()
@@ -53,7 +70,7 @@ def _classes(n: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(1).integers(0, n, shape)
 
 
-MODELS = {"MLP": mlp, "CNN": cnn, "transformer": transformer}
+MODELS = {"MLP": mlp, "CNN": cnn, "LSTM": lstm, "transformer": transformer}
 OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "SGD": lambda params: optim.SGD(params, lr=0.1, momentum=0.9, weight_decay=1e-4),
     "Adam": lambda params: optim.Adam(params, lr=1e-2),
@@ -83,10 +100,15 @@ class Training:
 
     def step(self) -> tg.Tensor:
         """Forward, loss, backward, clip, optimizer, schedule; returns the loss, unread."""
+        loss = self.update(self.x, self.t)
+        self.schedule.step()
+        return loss
+
+    def update(self, x: tg.Tensor, t: tg.Tensor) -> tg.Tensor:
+        """The step on a batch, without the schedule."""
         self.optimizer.zero_grad()
-        loss = self.loss(self.model(self.x), self.t)
+        loss = self.loss(self.model(x), t)
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
-        self.schedule.step()
         return loss.detach()

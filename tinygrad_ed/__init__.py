@@ -11,7 +11,15 @@ from . import autograd, backend, dtypes, linalg, ops
 from .autograd.engine import grad
 from .autograd.modes import *
 from .backend import Device as device
-from .backends import get_num_threads, set_num_threads, show_config
+from .backends import (
+    are_deterministic_algorithms_enabled,
+    get_float32_matmul_precision,
+    get_num_threads,
+    set_float32_matmul_precision,
+    set_num_threads,
+    show_config,
+    use_deterministic_algorithms,
+)
 from .dtypes import *
 from .ops.compare import *
 from .ops.convert import *
@@ -54,8 +62,10 @@ __all__ = [name for name in globals() if not name.startswith("_")] + list(_ROOMS
 def __getattr__(name: str) -> _Any:
     if name in _ROOMS:
         return _importlib.import_module(f".{name}", __name__)
+    if name == "bfloat16":
+        return dtypes.bfloat16
     raise AttributeError(f"module 'tinygrad_ed' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_ROOMS})
+    return sorted({*globals(), *_ROOMS, "bfloat16"})

@@ -6,15 +6,19 @@ there is a C compiler, and "numpy", which is always there. They give the same re
 from __future__ import annotations
 
 import sys
-from types import TracebackType
+import warnings
+from types import SimpleNamespace, TracebackType
 
 import numpy as np
 
 from .backend import blas as _blas
+from .backend import determinism as _determinism
+from .backend import precision as _precision
 from .backend.kernels import engines as _engines
 
-__all__ = ["active_engine", "empty_cache", "engine", "engines", "get_num_threads", "memory_stats", "set_memory_limit", "set_num_threads",
-           "show_config"]
+__all__ = ["active_engine", "are_deterministic_algorithms_enabled", "cuda", "cudnn", "empty_cache", "engine", "engines",
+           "get_float32_matmul_precision", "get_num_threads", "memory_stats", "set_float32_matmul_precision", "set_memory_limit",
+           "set_num_threads", "show_config", "use_deterministic_algorithms"]
 
 
 def engines() -> tuple[str, ...]:
@@ -80,7 +84,7 @@ def set_num_threads(n: int) -> None:
     """Set how many threads compute at once, in the compiled kernels and in NumPy's matrix products.
 
     At first they are TINYGRAD_ED_NUM_THREADS or OMP_NUM_THREADS, or the cores that this process may use. Results do not depend on the number
-    but for the matrix products' rounding.
+    but for the rounding of BLAS, and not at all after `use_deterministic_algorithms(True)`.
 
     Args:
         n: the calling thread included, so at least 1.
@@ -101,6 +105,85 @@ def set_num_threads(n: int) -> None:
     if native is not None:
         native.set_threads(n)
     _blas.set_threads(n)
+
+
+# -- precision ---------------------------------------------------------------------------------------------------------
+
+cuda = SimpleNamespace(matmul=_precision.products)    # .allow_tf32, False at first
+cudnn = _precision.convolutions                       # .allow_tf32, True at first
+
+
+def set_float32_matmul_precision(precision: str) -> None:
+    """Choose how exactly CUDA devices multiply float32 matrices; as `backends.cuda.matmul.allow_tf32`, and convolutions have `backends.cudnn`.
+
+    Args:
+        precision: "highest" for full float32; "high" rounds the factors to TF32 (10 bits behind the point) and adds up in float32, several times
+            faster; "medium" is computed as "high".
+
+    Raises:
+        ValueError: another name.
+
+    Example:
+        >>> set_float32_matmul_precision("high")
+        >>> cuda.matmul.allow_tf32
+        True
+        >>> set_float32_matmul_precision("highest")
+    """
+    if precision not in _precision.PRECISIONS:
+        raise ValueError(f"the precision is one of {', '.join(map(repr, _precision.PRECISIONS))}, got {precision!r}")
+    _precision.products.name = precision
+
+
+def get_float32_matmul_precision() -> str:
+    """How exactly CUDA devices multiply float32 matrices.
+
+    Example:
+        >>> get_float32_matmul_precision()
+        'highest'
+    """
+    return _precision.products.name
+
+
+# -- the same bits each time --------------------------------------------------------------------------------------------
+
+def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
+    """Let the same program on the same machine, with the same seed, give the same bits each time; in all threads.
+
+    On the CPU this holds for any number of threads: the kernels split their work at the same places always, and BLAS is held to one thread
+    while the mode is on, since its rounding depends on their number. On CUDA devices, sums that are else made by atomic additions, in any order,
+    are made in a fixed order, which takes longer: gradients of indexing, embedding and CTC. What is not covered: another version of NumPy
+    or of this package, another processor, another batch size.
+
+    Args:
+        mode: whether from now on.
+        warn_only: only warn where NumPy's BLAS cannot be held to one thread.
+
+    Raises:
+        RuntimeError: NumPy's BLAS is not OpenBLAS, and no environment variable holds it to one thread.
+
+    Example:
+        >>> use_deterministic_algorithms(True, warn_only=True)
+        >>> are_deterministic_algorithms_enabled()
+        True
+        >>> use_deterministic_algorithms(False)
+    """
+    if mode and not _blas.can_be_held():
+        message = (f"NumPy's matrix products come from {_blas.describe()}, whose threads cannot be set from here, and its results depend on their "
+                   f"number; start Python with {' and '.join(f'{name}=1' for name in _blas.VARIABLES)}")
+        if not warn_only:
+            raise RuntimeError(message)
+        warnings.warn(message, stacklevel=2)
+    _determinism.set_enabled(mode)
+
+
+def are_deterministic_algorithms_enabled() -> bool:
+    """Whether `use_deterministic_algorithms` turned the mode on.
+
+    Example:
+        >>> are_deterministic_algorithms_enabled()
+        False
+    """
+    return _determinism.enabled()
 
 
 # -- memory ------------------------------------------------------------------------------------------------------------

@@ -3,10 +3,14 @@
 The rule is PyTorch's. Among tensors of one kind (bool < integer < float) the wider dtype wins; across kinds the higher
 kind's dtype is kept as it is (int64 with float32 is float32, where NumPy alone would widen to float64). Python numbers
 and 0-d tensors are weak: they can raise the kind, never the width.
+
+bfloat16, float32 without its lower 16 bits, comes from the package ml_dtypes, which is imported at its first use. To NumPy it is a user's dtype,
+of kind "V"; operations compute in float32 and round their results (see `autograd.casts`).
 """
 from __future__ import annotations
 
 import builtins
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -24,15 +28,33 @@ __all__ = ["float16", "half", "float32", "float", "float64", "double", "int8", "
            "bool", "set_default_dtype", "get_default_dtype", "result_type"]
 
 SUPPORTED = (float16, float32, float64, int8, int16, int32, int64, uint8, bool)
-_KINDS = {"b": 0, "i": 1, "u": 1, "f": 2}
+FLOATS = "fV"                          # the kinds of floating point dtypes
+RANKS = {"b": 0, "i": 1, "u": 1, "f": 2, "V": 2}
 _default = float32
+
+
+@cache
+def _bfloat16() -> np.dtype:
+    try:
+        from ml_dtypes import bfloat16
+    except ImportError as error:
+        raise DTypeError(f'bfloat16 needs the package ml_dtypes ({error}): pip install "tinygrad_ed[bfloat16]"') from None
+    from .autograd import casts
+    casts.active.append(bfloat16)                      # from now on operations look at what they get
+    return np.dtype(bfloat16)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "bfloat16":
+        return _bfloat16()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def set_default_dtype(dtype: Any) -> None:
     """Set the dtype of new floating point tensors, float32 at first.
 
     Args:
-        dtype: float16, float32 or float64.
+        dtype: float16, bfloat16, float32 or float64.
 
     Raises:
         DTypeError: not a floating point dtype.
@@ -46,7 +68,7 @@ def set_default_dtype(dtype: Any) -> None:
     """
     global _default
     dtype = canonical(dtype)
-    if dtype.kind != "f":
+    if dtype.kind not in FLOATS:
         raise DTypeError(f"the default dtype is a floating point dtype, got {dtype}")
     _default = dtype
 
@@ -80,6 +102,8 @@ def canonical(dtype: Any) -> np.dtype:
             return known
     if dtype is builtins.float:
         return _default
+    if getattr(dtype, "name", getattr(dtype, "__name__", dtype)) == "bfloat16":
+        return _bfloat16()
     try:
         found = None if dtype is None else np.dtype(dtype)
     except TypeError:
@@ -87,7 +111,7 @@ def canonical(dtype: Any) -> np.dtype:
     for known in SUPPORTED:
         if found is not None and (found.kind, found.itemsize) == (known.kind, known.itemsize):   # also other byte orders
             return known
-    names = ", ".join(map(str, SUPPORTED))
+    names = ", ".join(map(str, (*SUPPORTED, "bfloat16")))
     if found is None:
         raise DTypeError(f"{dtype!r} is no dtype; tensors have {names}")
     raise DTypeError(f"tensors have no dtype {found}; they have {names}{_HINTS.get(found.kind, '')}")
@@ -100,6 +124,14 @@ _HINTS = {
     "O": "; write array.astype('float32') if the objects are numbers",
     "V": "; take one field of a structured array: array['name']",
 }
+
+
+def finfo(dtype: np.dtype) -> Any:
+    """The limits of a floating point dtype: its largest number `max`, `eps`, and so on."""
+    if dtype.kind == "V":
+        import ml_dtypes
+        return ml_dtypes.finfo(dtype)
+    return np.finfo(dtype)
 
 
 def _kind(x: Any) -> Any:
@@ -137,12 +169,12 @@ def result_type(*operands: Any) -> np.dtype:
         best[group] = dtype if best[group] is None else _wider(best[group], dtype)
     result = best[0]
     for weaker in best[1:]:
-        if weaker is not None and (result is None or _KINDS[weaker.kind] > _KINDS[result.kind]):
+        if weaker is not None and (result is None or RANKS[weaker.kind] > RANKS[result.kind]):
             result = weaker
     return canonical(result)
 
 
 def _wider(a: np.dtype, b: np.dtype) -> np.dtype:
-    if _KINDS[a.kind] != _KINDS[b.kind]:
-        return max(a, b, key=lambda dtype: _KINDS[dtype.kind])
-    return np.promote_types(a, b)
+    if RANKS[a.kind] != RANKS[b.kind]:
+        return max(a, b, key=lambda dtype: RANKS[dtype.kind])
+    return float32 if {a.char, b.char} == {"e", "E"} else np.promote_types(a, b)

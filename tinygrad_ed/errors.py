@@ -29,6 +29,18 @@ class OutOfMemoryError(RuntimeError, MemoryError):
     """
 
 
+class CaptureError(RuntimeError):
+    """A call that cannot be part of a step that is captured as a CUDA graph.
+
+    Example:
+        >>> import tinygrad_ed as tg
+        >>> try:
+        ...     tg.cuda.CUDAGraph().replay()
+        ... except (tg.cuda.CaptureError, RuntimeError) as error:
+        ...     reason = str(error)               # nothing was captured, or there is no CUDA device
+    """
+
+
 class InPlaceError(RuntimeError):
     """A write that would make a gradient wrong, or memory that cannot be written."""
 

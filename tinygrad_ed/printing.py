@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .backend import to_numpy
-from .dtypes import get_default_dtype
+from .dtypes import FLOATS, get_default_dtype
 
 __all__ = ["get_printoptions", "set_printoptions"]
 
@@ -102,7 +102,7 @@ def _elements(array: Any, indent: int) -> str:
     """The nested brackets of an array with elements."""
     edges = _options.edgeitems if array.size > _options.threshold else None
     shown = to_numpy(array if edges is None else _corners(array, edges))
-    shown = shown.astype(np.float32) if shown.dtype == np.float16 else shown
+    shown = shown.astype(np.float32) if shown.dtype.char in "eE" else shown
     form, width = _format(shown)
     lengths = array.shape
 
@@ -131,7 +131,7 @@ def _corners(array: Any, edges: int) -> Any:
 
 def _format(shown: np.ndarray) -> tuple[Callable[[Any], str], int]:
     """The format for all the elements, and its width."""
-    if shown.dtype.kind != "f":
+    if shown.dtype.kind not in FLOATS:
         width = max((len(str(value)) for value in shown.ravel().tolist()), default=1)
         return lambda value: str(value).rjust(width), width
     p = _options.precision

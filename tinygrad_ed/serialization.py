@@ -17,6 +17,8 @@ from typing import Any, BinaryIO, Iterator
 import numpy as np
 
 from .backend import is_array, to_numpy
+from .dtypes import canonical
+from .errors import DTypeError
 from .tensor import Tensor, wrap
 
 __all__ = ["load", "save"]
@@ -109,7 +111,7 @@ class _Packer:
 
     def name(self, array: np.ndarray, path: str) -> str:
         """The name under which an array is stored; tensors that share all their memory are stored once."""
-        if array.dtype.newbyteorder("=") not in _CODES:
+        if _code(array) is None:
             raise TypeError(f"{_at(path)} is an array of {array.dtype}, which a safetensors file cannot hold")
         self.kept.append(array)
         place = (array.__array_interface__["data"][0], array.shape, array.strides, array.dtype.str) if array.size else (id(array),)
@@ -137,11 +139,15 @@ def _header(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> tuple[by
     ends = np.cumsum([0] + [arrays[name].nbytes for name in order]).tolist()
     places = {name: ends[i:i + 2] for i, name in enumerate(order)}
     for name, array in arrays.items():
-        code = _CODES[array.dtype.newbyteorder("=")]
-        entries[name] = {"dtype": code, "shape": list(array.shape), "data_offsets": places[name]}
+        entries[name] = {"dtype": _code(array), "shape": list(array.shape), "data_offsets": places[name]}
     text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     return struct.pack("<Q", len(text)) + text, [arrays[name] for name in order]
+
+
+def _code(array: np.ndarray) -> str | None:
+    """What safetensors calls an array's dtype; None for one that it does not have."""
+    return "BF16" if array.dtype.name == "bfloat16" else _CODES.get(array.dtype.newbyteorder("="))
 
 
 def _bytes(array: np.ndarray) -> memoryview:
@@ -177,8 +183,8 @@ def _replacing(path: Any) -> Iterator[BinaryIO]:
 def load(path: Any, map_location: Any = None, *, weights_only: bool = True) -> Any:
     """Read what `save` wrote, or any other safetensors file, which gives a dict of tensors.
 
-    Nothing in a file is executed. Tensors of bfloat16 become float32, which holds all their values; unsigned integers of more than
-    8 bits, which tensors do not have, stay NumPy arrays.
+    Nothing in a file is executed. Tensors of bfloat16 become float32, which holds all their values, where ml_dtypes is not installed; unsigned
+    integers of more than 8 bits, which tensors do not have, stay NumPy arrays.
 
     Args:
         path: the file, or a binary file object.
@@ -289,8 +295,11 @@ def _read_tensor(file: BinaryIO, entry: dict, name: Any, device: Any) -> Any:
         array.byteswap(inplace=True)
     if entry["dtype"] == "BOOL":                      # any byte but 0 is True
         array = np.asarray(array.view(np.uint8) != 0)
-    if entry["dtype"] == "BF16":                      # the upper half of a float32
-        array = np.asarray(array.astype(np.uint32) << 16).view(np.float32)
+    if entry["dtype"] == "BF16":
+        try:
+            array = array.view(canonical("bfloat16"))
+        except DTypeError:                            # without ml_dtypes: the upper half of a float32
+            array = np.asarray(array.astype(np.uint32) << 16).view(np.float32)
     if array.dtype.kind == "u" and array.itemsize > 1:
         return array                                  # tensors have no such dtype
     tensor = wrap(array)

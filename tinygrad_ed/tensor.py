@@ -91,7 +91,7 @@ class Tensor:
     @data.setter
     def data(self, value: Any) -> None:
         array = as_array(value)
-        if self._requires_grad and array.dtype.kind != "f":
+        if self._requires_grad and array.dtype.kind not in dtypes.FLOATS:
             raise DTypeError(f"this tensor requires grad and cannot take {array.dtype} data; convert it to a float dtype first")
         if array is self._data:                       # `p.data -= step` has written into it
             from .autograd.inplace import stamp
@@ -171,7 +171,7 @@ class Tensor:
 
     def is_floating_point(self) -> bool:
         """Whether the dtype is a floating point dtype."""
-        return self._data.dtype.kind == "f"
+        return self._data.dtype.kind in dtypes.FLOATS
 
     # -- the graph ---------------------------------------------------------------------------------------------------
 
@@ -189,7 +189,7 @@ class Tensor:
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
         value = bool(value)
-        if value and self._data.dtype.kind != "f":
+        if value and self._data.dtype.kind not in dtypes.FLOATS:
             raise DTypeError(f"only floating point tensors can require grad, this one is {self.dtype}; write x.float().requires_grad_()")
         if not value and self.grad_fn is not None:
             raise GraphError(f"requires_grad of a tensor computed by {self._node!r} cannot be turned off; write x.detach()")
@@ -425,7 +425,7 @@ class Tensor:
         return int(self.item())
 
     def __index__(self) -> int:
-        if self._data.dtype.kind == "f":
+        if self._data.dtype.kind in dtypes.FLOATS:
             raise TypeError(f"only an integer tensor is an index, this one is {self.dtype}; write x.long()")
         return int(self.item())
 
@@ -551,7 +551,7 @@ def _from_nested(data: Any, dtype: Any) -> np.ndarray:
         raise ShapeError(f"nested lists of unequal lengths do not make a tensor: it{reason}") from None
     wanted = None if dtype is None else dtypes.canonical(dtype)
     if kinds and kinds <= {int, bool, float} and array.dtype.kind not in ("f" if float in kinds else "bi"):     # an integer beyond int64
-        if float not in kinds and (wanted is None or wanted.kind != "f"):
+        if float not in kinds and (wanted is None or wanted.kind not in dtypes.FLOATS):
             raise DTypeError("an integer here does not fit into int64, from -2**63 to 2**63 - 1; write it as a float")
         array = np.array(data, np.float64)
     if array.dtype.kind not in "biufc":

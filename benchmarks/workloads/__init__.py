@@ -63,10 +63,10 @@ class Problem(NamedTuple):
     weights: dict[str, np.ndarray]
 
 
-def problem(key: str, times: int = 1, tiny: bool = False) -> Problem:
-    """The workload with `times` the batch, or at a test's size; the same numbers at every call."""
+def problem(key: str, times: int = 1, tiny: bool = False, **other: Any) -> Problem:
+    """The workload with `times` the batch, with other sizes, or at a test's size; the same numbers at every call."""
     workload = WORKLOADS[key]
-    size = {**workload.size, **(workload.tiny if tiny else {})}
+    size = {**workload.size, **(workload.tiny if tiny else other)}
     size["batch"] *= times
     random = np.random.default_rng(0)
     inputs, classes = _inputs(workload.model, size, random)

@@ -106,14 +106,14 @@ def transformer(f: Any, w: dict, words: Any, width: int, heads: int, blocks: int
     hidden = f.causal_mask(steps)
 
     def split(y: Any) -> Any:
-        return y.reshape((-1, steps, heads, width // heads)).transpose((0, 2, 1, 3))
+        return f.permuted(y.reshape((-1, steps, heads, width // heads)), (0, 2, 1, 3))
 
     for k in range(1, blocks + 1):
         name = f"block{k}"
         y = linear(w, f"{name}.qkv", layer_norm(f, w, f"{name}.ln1", x))
         q, key, v = (split(y[:, :, j * width:(j + 1) * width]) for j in range(3))
-        scores = q @ key.transpose((0, 1, 3, 2)) * (1 / math.sqrt(width // heads)) + hidden
-        seen = (f.softmax(scores) @ v).transpose((0, 2, 1, 3)).reshape((-1, steps, width))
+        scores = q @ f.permuted(key, (0, 1, 3, 2)) * (1 / math.sqrt(width // heads)) + hidden
+        seen = f.permuted(f.softmax(scores) @ v, (0, 2, 1, 3)).reshape((-1, steps, width))
         x = x + linear(w, f"{name}.out", seen)
         x = x + linear(w, f"{name}.fc2", f.gelu(linear(w, f"{name}.fc1", layer_norm(f, w, f"{name}.ln2", x))))
     return linear(w, "head", layer_norm(f, w, "ln", x)).reshape((-1, vocabulary))

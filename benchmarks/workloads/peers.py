@@ -5,6 +5,12 @@ a function of the weights. `models` says which workloads a peer can do in reason
 """
 from __future__ import annotations
 
+import atexit
+import importlib.util
+import os
+import shutil
+import tempfile
+from pathlib import Path
 from typing import Any, Callable
 
 import numpy as np
@@ -68,6 +74,9 @@ class Peer:
 
     def mean(self, x: Any, axes: tuple[int, ...]) -> Any:
         return self.xp.mean(x, axis=axes, keepdims=True)
+
+    def permuted(self, x: Any, axes: tuple[int, ...]) -> Any:
+        return x.transpose(axes)
 
     def at_most_one(self, x: Any) -> Any:
         return self.xp.minimum(x, 1.0)
@@ -190,9 +199,9 @@ class HipsAutograd(Peer):
 
 
 class MyGrad(Peer):
-    """MyGrad: tensors over NumPy; the layers are those of mygrad.nnet."""
+    """MyGrad: tensors over NumPy; the layers are those of mygrad.nnet. It has no error function, and so no GELU."""
 
-    models = {"chain", "mlp", "cnn"}
+    models = {"chain", "mlp", "cnn", "resnet", "lstm", "gru"}
 
     def __init__(self, training: bool):
         super().__init__(training)
@@ -210,6 +219,14 @@ class MyGrad(Peer):
         return self.lib.sqrt(x) if isinstance(x, self.lib.Tensor) else np.sqrt(x)
 
     def conv(self, x: Any, w: Any, stride: int, padding: int) -> Any:
+        side = x.shape[-1]
+        spare = (side + 2 * padding - w.shape[-1]) % stride
+        if spare:                                     # it wants the last window to end where the image with its frame ends
+            whole = side + 2 * padding - spare
+            kept = min(side, whole - padding)
+            framed = self.lib.zeros((*x.shape[:2], whole, whole), np.float32)
+            framed[:, :, padding:padding + kept, padding:padding + kept] = x[:, :, :kept, :kept]
+            x, padding = framed, 0
         return self.nnet.conv_nd(x, w, stride=stride, padding=padding)
 
     def max_pool(self, x: Any) -> Any:
@@ -245,13 +262,30 @@ class MyGrad(Peer):
         return run
 
 
-class TinyGrad(Peer):
-    """tinygrad, with its compiler; on the CPU it needs clang."""
+def clang() -> str | None:
+    """A command that runs clang: its own name, or a script in a folder of this process that runs the one in the package ziglang."""
+    found, zig = shutil.which("clang"), importlib.util.find_spec("ziglang")
+    if found or zig is None or zig.origin is None:
+        return found
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    script = Path(folder, "clang")
+    script.write_text(f'#!/bin/sh\nexec "{Path(zig.origin).with_name("zig")}" clang "$@"\n')
+    script.chmod(0o700)
+    return str(script)
 
-    models = {"chain", "mlp", "cnn", "resnet"}
+
+class TinyGrad(Peer):
+    """tinygrad, with its compiler, which would take minutes for the chain and for the unrolled steps of an LSTM or GRU."""
+
+    models = {"mlp", "cnn", "resnet", "transformer"}
 
     def __init__(self, training: bool):
         super().__init__(training)
+        compiler = clang()
+        if compiler is None:
+            raise ImportError("tinygrad compiles with clang: pip install ziglang, or apt install clang")
+        os.environ["CC"] = compiler
         import tinygrad
         self.lib, self.tensor = tinygrad, tinygrad.Tensor
 
@@ -264,8 +298,26 @@ class TinyGrad(Peer):
     def relu(self, x: Any) -> Any:
         return x.relu()
 
+    def sigmoid(self, x: Any) -> Any:
+        return x.sigmoid()
+
+    def gelu(self, x: Any) -> Any:
+        return 0.5 * x * (1 + (x * 0.5**0.5).erf())
+
+    def softmax(self, x: Any) -> Any:
+        return x.softmax()
+
     def log_softmax(self, x: Any) -> Any:
         return x.log_softmax()
+
+    def permuted(self, x: Any, axes: tuple[int, ...]) -> Any:
+        return x.permute(axes)
+
+    def zeros(self, *shape: int) -> Any:
+        return self.tensor.zeros(*shape)
+
+    def causal_mask(self, steps: int) -> Any:
+        return self.tensor(super().causal_mask(steps))
 
     def mean(self, x: Any, axes: tuple[int, ...]) -> Any:
         return x.mean(axis=axes, keepdim=True)

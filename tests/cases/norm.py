@@ -54,6 +54,24 @@ case("nn.functional.batch_norm",
      numpy=lambda x, m, v, training, weight=None, bias=None: affine(standardized(x, (0, *range(2, x.ndim)), 1e-5), weight, bias))(long_batch)
 
 
+def before_relu(x, m, v, training, weight=None, bias=None):
+    return affine(standardized(x, (0, *range(2, x.ndim)), 1e-5), weight, bias)
+
+
+def relu_of_theirs(*args, **options):
+    """What PyTorch has no single function for."""
+    import torch
+    return torch.relu(torch.nn.functional.batch_norm(*args, **options))
+
+
+@case("nn.functional.batch_norm_relu", numpy=lambda *args, **options: np.maximum(before_relu(*args, **options), 0), torch=relu_of_theirs,
+      kinks=lambda *args, **options: [before_relu(*args, **options)],
+      bad=(call(X, None, None), call(np.ones((1, 3)), None, None, training=True), call(X, None, None, W2, training=True), call(np.ones(3), W3, W3)))
+def _(d):
+    x = batch(d)
+    return call(x, None, None, training=True, **affine_args(d, x.shape[1:2]))
+
+
 MEAN, VAR = np.array([0.5, -1.0, 0.0]), np.array([0.5, 2.0, 1e-3])
 
 
@@ -68,8 +86,22 @@ def with_theirs(x, weight, bias):
     return torch.nn.functional.batch_norm(x, *[torch.tensor(v, dtype=x.dtype) for v in (MEAN, VAR)], weight, bias)
 
 
-@case("nn.functional.batch_norm", op=with_running_statistics, torch=with_theirs, analytic=True,
-      numpy=lambda x, weight, bias: affine((x - along_channels(MEAN, x.ndim)) / along_channels(np.sqrt(VAR + 1e-5), x.ndim), weight, bias))
+def fixed(x, weight, bias):
+    return affine((x - along_channels(MEAN, x.ndim)) / along_channels(np.sqrt(VAR + 1e-5), x.ndim), weight, bias)
+
+
+@case("nn.functional.batch_norm", op=with_running_statistics, torch=with_theirs, analytic=True, numpy=fixed)
+def _(d):
+    return call(d.array((d.integer(1, 3), 3, *d.shape(0, 2))), d.array((3,)), d.array((3,)))
+
+
+def relu_with_running_statistics(x, weight, bias):
+    """Evaluation, of our tensors."""
+    return tg.nn.functional.batch_norm_relu(x, *[tg.tensor(v, dtype=x.dtype, device=x.device) for v in (MEAN, VAR)], weight, bias)
+
+
+@case("nn.functional.batch_norm_relu", op=relu_with_running_statistics, torch=lambda *args: with_theirs(*args).relu(),
+      numpy=lambda *args: np.maximum(fixed(*args), 0), kinks=lambda *args: [fixed(*args)])
 def _(d):
     return call(d.array((d.integer(1, 3), 3, *d.shape(0, 2))), d.array((3,)), d.array((3,)))
 

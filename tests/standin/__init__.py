@@ -8,10 +8,11 @@
 
 It computes with NumPy, and refuses what CuPy refuses: arrays of NumPy among its own, functions, arguments and dtypes that CuPy does not
 have (`cupy.json`, recorded from the real one by `record.py`). Memory that nobody wrote is NaN, and reading what another stream writes
-is an error. It counts kernel launches, allocations, waits of the host and copies to the device.
+is an error. It counts kernel launches, allocations, waits of the host and copies to the device. While a stream captures, launches are
+recorded instead, a graph replays them on the same memory, and what CUDA refuses then is refused (`graphs.py`).
 """
 from .arrays import ndarray
-from .namespace import KERNELS, installed, modules
+from .namespace import installed, modules
 from .tally import Counts, HiddenSync, counting, without_syncs
 
-__all__ = ["Counts", "HiddenSync", "KERNELS", "counting", "installed", "modules", "ndarray", "without_syncs"]
+__all__ = ["Counts", "HiddenSync", "counting", "installed", "modules", "ndarray", "without_syncs"]

@@ -5,6 +5,7 @@ between streams, equal indices in a write) raises, memory that nobody has writte
 """
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Callable
 
 import numpy as np
@@ -14,6 +15,7 @@ from .table import TABLE, check_arguments, has_loop
 
 # The shape of what these return is not known before they have run, or they look at values.
 WAITING = {"argwhere", "bincount", "compress", "extract", "flatnonzero", "histogram", "nonzero", "setdiff1d", "union1d", "unique"}
+CUBLAS = {"matmul", "dot", "vdot", "inner", "tensordot", "einsum"}       # what calls that library
 SCALARS = (bool, int, float, complex, np.generic)
 NUMPY = "Unsupported type <class 'numpy.ndarray'>: arrays of NumPy do not mix with those on the device, in {}"
 
@@ -38,10 +40,10 @@ def fresh(array: Any, order: str = "C") -> "ndarray":
     return ndarray._wrap(array)
 
 
-def result(array: Any, operands: Any, where: str) -> Any:
+def result(array: Any, operands: Any, where: str, again: Callable[[], Any]) -> Any:
     """What a NumPy function returned, on the device: a view of the operand whose memory it shares, else the result of a kernel."""
     if isinstance(array, (tuple, list)):
-        parts = [result(part, operands, where) for part in array]
+        parts = [result(part, operands, where, lambda i=i: again()[i]) for i, part in enumerate(array)]
         return type(array)(*parts) if hasattr(array, "_fields") else type(array)(parts)
     if not isinstance(array, (np.ndarray, np.generic)):
         return array
@@ -49,8 +51,14 @@ def result(array: Any, operands: Any, where: str) -> Any:
         for operand in _arrays(operands):
             if array is operand._host or np.may_share_memory(array, operand._host):
                 return ndarray._view(array, operand)
-    tally.launched()
-    return fresh(array)
+    return launched(again, fresh(array), operands)
+
+
+def launched(again: Callable[[], Any], y: "ndarray", operands: Any) -> "ndarray":
+    """A new array that a kernel has made of the operands; `again` computes its values anew."""
+    values = y._host
+    tally.launched(lambda: np.copyto(values, again(), "unsafe"), list(_arrays(operands)), [y])
+    return y
 
 
 def _arrays(value: Any) -> Any:
@@ -63,13 +71,16 @@ def _arrays(value: Any) -> Any:
 
 def compute(function: Callable, where: str, args: tuple, kwargs: dict) -> Any:
     """A function of NumPy as a kernel on device arrays."""
+    if where in CUBLAS and tally.capturing.graph is not None:
+        raise NotImplementedError(f"calling cuBLAS API during stream capture is currently unsupported: {where}")
     out = kwargs.get("out")
-    y = function(*host(args, where), **{key: host(value, where) for key, value in kwargs.items()})
+    again = partial(function, *host(args, where), **{key: host(value, where) for key, value in kwargs.items()})
+    y = again()
     if out is None:
-        return result(y, (*args, *kwargs.values()), where)
+        return result(y, (*args, *kwargs.values()), where, again)
     for array in _arrays(out):
         array._wrote()
-    tally.launched()
+    tally.launched(again, list(_arrays((*args, *kwargs.values()))), list(_arrays(out)))
     return out[0] if isinstance(out, tuple) else out
 
 
@@ -251,16 +262,18 @@ class ndarray:
         return tuple(found)
 
     def __getitem__(self, index: Any) -> "ndarray":
-        return result(np.asarray(self._read("indexing")[self._index(index, True)]), self, "indexing")
+        values, index = self._read("indexing"), self._index(index, True)
+        index = index if any(part is Ellipsis for part in index) else (*index, Ellipsis)          # an element is a view, too
+        return result(np.asarray(values[index]), self, "indexing", lambda: values[index])
 
     def __setitem__(self, index: Any, value: Any) -> None:
         if isinstance(value, (np.ndarray, list, tuple)):
             raise ValueError("non-scalar numpy.ndarray cannot be used for fill") if np.ndim(value) else TypeError(NUMPY.format("a write"))
-        many = isinstance(value, ndarray) and value.ndim > 0
+        many, operands = isinstance(value, ndarray) and value.ndim > 0, list(_arrays((index, value)))
         index = self._index(index, many)
         value = host(value, "a write")
         self._here("a write")
-        tally.launched()
+        tally.launched(partial(self._host.__setitem__, index, value), operands, [self])
         self._host[index] = value
         self._wrote()
         if many and any(isinstance(i, np.ndarray) and i.dtype.kind in "iu" for i in index):
@@ -274,15 +287,14 @@ class ndarray:
         """With another dtype."""
         if not copy and self.dtype == dtype:
             return self
-        tally.launched()
-        return fresh(self._read("astype").astype(dtype), "K")
+        values = self._read("astype")
+        return launched(lambda: values, fresh(values.astype(dtype), "K"), self)
 
     def copy(self, order: str = "C") -> "ndarray":
         """In memory of its own."""
-        tally.launched()
         with devices.Device(self._memory.device_id) if self._memory.device_id != devices.current.device else _nothing:
-            array = self._host.copy(order)
-        return fresh(array, order)
+            values, array = self._host, self._host.copy(order)
+        return launched(lambda: values, fresh(array, order), self)
 
     def fill(self, value: Any) -> None:
         """Write one number everywhere."""
@@ -290,7 +302,7 @@ class ndarray:
 
     def sort(self, axis: int = -1, kind: Any = None) -> None:
         """Sort in place."""
-        tally.launched()
+        tally.launched(partial(self._host.sort, axis), [self], [self])
         self._host.sort(axis)
         self._wrote()
 
@@ -355,7 +367,7 @@ def _rmatmul(self: ndarray, other: Any) -> Any:
     return compute(np.matmul, "matmul", (other, self), {})
 
 
-ndarray.__matmul__, ndarray.__rmatmul__, ndarray.__hash__ = _matmul, _rmatmul, object.__hash__     # type: ignore[attr-defined]
+ndarray.__matmul__, ndarray.__rmatmul__ = _matmul, _rmatmul             # type: ignore[attr-defined]
 
 
 def empty(shape: Any, dtype: Any = float, order: str = "C") -> ndarray:

@@ -4,17 +4,15 @@ from __future__ import annotations
 import math
 import threading
 import weakref
+from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import Any, Callable
+from typing import Any, Callable, Iterator
 
 from . import tally
+from .tally import CUDARuntimeError
 
 DEVICES = 2
 TOTAL = 1 << 30                                       # bytes of memory on each
-
-
-class CUDARuntimeError(RuntimeError):
-    """What CuPy raises where the CUDA runtime fails."""
 
 
 class OutOfMemoryError(MemoryError):
@@ -58,8 +56,7 @@ class Device:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Device) and self.id == other.id
 
-    def __hash__(self) -> int:
-        return hash(self.id)
+    __hash__ = None                                   # type: ignore[assignment]
 
     def synchronize(self) -> None:
         """Wait for it."""
@@ -129,6 +126,26 @@ class Stream:
         """Wait for what was queued."""
         tally.waited("Stream.synchronize()")
 
+    def begin_capture(self, mode: int | None = None) -> None:
+        """Record what is queued here, instead of running it."""
+        from .graphs import Graph
+        if not self.ptr:
+            raise CUDARuntimeError("cudaErrorStreamCaptureUnsupported: the default stream cannot be captured")
+        if tally.capturing.graph is not None:
+            raise CUDARuntimeError("cudaErrorIllegalState: this thread is capturing already")
+        tally.capturing.graph = Graph(self)
+
+    def end_capture(self) -> Any:
+        """The graph of what was recorded."""
+        graph, tally.capturing.graph = tally.capturing.graph, None
+        if graph is None or graph.stream is not self:
+            raise CUDARuntimeError("cudaErrorIllegalState: this stream is not capturing")
+        return graph.ended()
+
+    def is_capturing(self) -> bool:
+        """Whether it records."""
+        return tally.capturing.graph is not None and tally.capturing.graph.stream is self
+
     @property
     def done(self) -> bool:
         """Whether everything queued is done."""
@@ -186,9 +203,11 @@ class Memory:
     the same stream allocates next, without waiting for other streams that still use it.
     """
 
-    def __init__(self, size: int, device_id: int, free: Callable[..., None], used: dict[int, int] | None = None):
+    def __init__(self, size: int, device_id: int, free: Callable[..., None], used: dict[int, int] | None = None, pool: Any = None):
         self.size, self.device_id, self.bytes, self.written = size, device_id, None, None
         self.used: dict[int, int] = dict(used or {})
+        self.pool = weakref.ref(pool) if pool is not None else lambda: None          # whose memory nobody else gets while it is there
+        memories.add(self)
         weakref.finalize(self, free, size, get_current_stream(device_id), self.used)
 
     def read(self, stream: Stream, where: str) -> None:
@@ -213,11 +232,23 @@ class Memory:
         self.used.update([self.written])
 
 
+memories: "weakref.WeakSet[Memory]" = weakref.WeakSet()
+
+
 class MemoryPointer:
     """A place in memory."""
 
     def __init__(self, mem: Any, offset: int):
         self.mem, self.offset = mem, offset
+
+    def copy_from_device_async(self, src: "MemoryPointer", size: int, stream: Any = None) -> None:
+        """Copy bytes from another place on a device."""
+        to, source = (p.mem.bytes[p.offset:p.offset + size] for p in (self, src))
+        stream = get_current_stream() if stream is None else stream
+        src.mem.read(stream, "a copy")
+        to[...] = source
+        tally.launched(lambda: to.__setitem__(..., source), [src.mem], [self.mem])
+        self.mem.write(stream)
 
     def __add__(self, offset: int) -> "MemoryPointer":
         return MemoryPointer(self.mem, self.offset + offset)
@@ -268,9 +299,12 @@ class MemoryPool:
 
     def malloc(self, size: int) -> MemoryPointer:
         """Memory on the current device."""
+        if self is _pool and tally.capturing.graph is not None:
+            raise CUDARuntimeError("memory of a pool that the graph does not own: it would be given to others while the graph uses it")
         arena = self.of(current.device)
         tally.allocated()
-        return MemoryPointer(Memory(arena.take(size), current.device, arena.give, arena.left.get(get_current_stream())), 0)
+        return MemoryPointer(Memory(arena.take(size), current.device, arena.give, arena.left.get(get_current_stream()),
+                                    None if self is _pool else self), 0)
 
     def used_bytes(self) -> int:
         """Bytes in use on the current device."""
@@ -298,8 +332,13 @@ class MemoryPool:
         return self.of(current.device).limit
 
 
+class _Allocators(threading.local):
+    own: Any = None                                   # of a block of this thread
+
+
 _pool = MemoryPool()
 _allocator: list[Callable] = [_pool.malloc]
+_of_thread = _Allocators()
 
 
 def get_default_memory_pool() -> MemoryPool:
@@ -309,26 +348,60 @@ def get_default_memory_pool() -> MemoryPool:
 
 def set_allocator(allocator: Callable | None = None) -> None:
     """Let all memory come from a function."""
+    if _of_thread.own is not None:
+        raise ValueError("Can't change the global memory allocator while using a thread-local one")
     _allocator[0] = allocator or _pool.malloc
 
 
 def get_allocator() -> Callable:
     """Where memory comes from."""
-    return _allocator[0]
+    return _of_thread.own or _allocator[0]
+
+
+@contextmanager
+def using_allocator(allocator: Callable | None = None) -> Iterator[None]:
+    """A block in which this thread's memory comes from a function."""
+    before, _of_thread.own = _of_thread.own, allocator
+    try:
+        yield
+    finally:
+        _of_thread.own = before
 
 
 def alloc(size: int) -> MemoryPointer:
     """Memory from the current allocator."""
-    return _allocator[0](size) if size else MemoryPointer(Memory(0, current.device, lambda *freed: None), 0)
+    return get_allocator()(size) if size else MemoryPointer(Memory(0, current.device, lambda *freed: None), 0)
 
 
 class PinnedMemoryPointer(bytearray):
     """Page-locked memory of the host."""
 
 
-def alloc_pinned_memory(size: int) -> PinnedMemoryPointer:
+class PinnedMemoryPool:
     """Page-locked memory, rounded up as CuPy's pool does."""
-    return PinnedMemoryPointer(b"\x5a" * max(512, -(-size // 512) * 512))
+
+    def malloc(self, size: int) -> PinnedMemoryPointer:
+        """Some of it."""
+        return PinnedMemoryPointer(b"\x5a" * max(512, -(-size // 512) * 512))
+
+
+_pinned_pool = PinnedMemoryPool()
+_pinned_allocator: list[Callable] = [_pinned_pool.malloc]
+
+
+def get_default_pinned_memory_pool() -> PinnedMemoryPool:
+    """The pool of page-locked memory."""
+    return _pinned_pool
+
+
+def set_pinned_memory_allocator(allocator: Callable | None = None) -> None:
+    """Let all page-locked memory come from a function."""
+    _pinned_allocator[0] = allocator or _pinned_pool.malloc
+
+
+def alloc_pinned_memory(size: int) -> PinnedMemoryPointer:
+    """Page-locked memory from the current allocator."""
+    return _pinned_allocator[0](size)
 
 
 def _get_device_properties(device: int) -> dict:
@@ -344,5 +417,6 @@ runtime = SimpleNamespace(
     deviceSynchronize=lambda: tally.waited("deviceSynchronize()"))
 memory = SimpleNamespace(OutOfMemoryError=OutOfMemoryError)
 NAMES = {name: value for name, value in globals().items()
-         if name in ("Device", "Event", "MemoryPointer", "MemoryPool", "PinnedMemoryPointer", "Stream", "alloc", "alloc_pinned_memory",
-                     "get_allocator", "get_current_stream", "get_elapsed_time", "memory", "runtime", "set_allocator")}
+         if name in ("Device", "Event", "MemoryPointer", "MemoryPool", "PinnedMemoryPointer", "PinnedMemoryPool", "Stream", "alloc",
+                     "alloc_pinned_memory", "get_allocator", "get_current_stream", "get_elapsed_time", "memory", "runtime", "set_allocator",
+                     "set_pinned_memory_allocator", "using_allocator")}

@@ -7,12 +7,15 @@ from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import Any, Callable, Iterator
 
+import hostcuda
 import numpy as np
+import pytest
 import scipy.linalg
 import scipy.special
 
-from . import devices, tally
+from . import cudnn, devices, tally
 from .arrays import WAITING, _arrays, compute, empty, fresh, host, ndarray, ufunc
+from .blas import CublasLt
 from .table import TABLE, check_arguments, facts
 
 SCATTERING = {"add": "iIlLqQefd", "subtract": "iI", "maximum": "iIlLqQfd", "minimum": "iIlLqQfd"}       # dtypes of ufunc.at
@@ -33,8 +36,9 @@ class Ufunc:
         """a[indices] = f(a[indices], b), also where indices are equal."""
         if not isinstance(a, ndarray) or a.dtype.char not in SCATTERING.get(self.__name__, ""):
             raise TypeError(f"cupy.{self.__name__}.at does not support {getattr(a, 'dtype', type(a))}")
-        tally.launched()
-        self._function.at(a._read("at"), a._index(indices, True), host(b, "at"))
+        again = partial(self._function.at, a._read("at"), a._index(indices, True), host(b, "at"))
+        tally.launched(again, list(_arrays((a, indices, b))), [a])
+        again()
         a._wrote()
 
     def __getattr__(self, name: str) -> Any:
@@ -88,6 +92,7 @@ def array(obj: Any, dtype: Any = None, copy: Any = True, order: str = "K", subok
         return obj if same and copy is not True else obj.copy() if same else obj.astype(dtype)
     if isinstance(obj, (list, tuple)) and any(_arrays(obj)):
         return compute(np.array, "array", (obj, dtype), {})
+    devices.alloc_pinned_memory(1)                    # which the copy goes through
     tally.copied("array() of the host's values")
     if blocking:
         tally.waited("array(blocking=True)")
@@ -117,8 +122,9 @@ def empty_like(prototype: Any, dtype: Any = None, order: str = "K", subok: Any =
 
 def copyto(dst: ndarray, src: Any, casting: str = "same_kind", where: Any = None) -> None:
     """Write into dst."""
-    tally.launched()
-    np.copyto(dst._read("copyto"), host(src, "copyto"), casting, where=True if where is None else host(where, "copyto"))
+    again = partial(np.copyto, dst._read("copyto"), host(src, "copyto"), casting, where=True if where is None else host(where, "copyto"))
+    tally.launched(again, list(_arrays((src, where))), [dst])
+    again()
     dst._wrote()
 
 
@@ -151,30 +157,31 @@ def get_array_module(*args: Any) -> Any:
 
 
 class RawKernel:
-    """A kernel in CUDA C, computed by a Python function of its name in KERNELS."""
+    """A kernel in CUDA C++, run on the CPU by `hostcuda`. Where there is no C++ compiler, a test that needs one is skipped."""
 
     def __init__(self, code: str, name: str, options: tuple = (), backend: str = "nvrtc", **others: Any):
-        self.code, self.name = code, name
+        self.code, self.name, self._kernel = code, name, None
 
     def __call__(self, grid: tuple, block: tuple, args: tuple, *, shared_mem: int = 0) -> None:
         for x in args:
             if not isinstance(x, (ndarray, np.generic)):
                 raise TypeError(f"{self.name}: pass numbers as NumPy's, which say how wide they are; got {type(x).__name__}")
-        tally.launched()
-        KERNELS[self.name](*[host(x, self.name) for x in args])
-        for array in _arrays(args):
+        if self._kernel is None:
+            if hostcuda.compiler() is None:
+                pytest.skip("kernels in CUDA C++ run on the CPU only where there is a C++ compiler: install g++")
+            self._kernel = hostcuda.Kernel(self.code, self.name)
+        again = partial(self._kernel, grid, block, host(args, self.name))
+        written = list(_arrays(self._kernel.written(args)))
+        tally.launched(again, list(_arrays(args)), written)
+        again()
+        for array in written:
             array._wrote()
 
 
-def _philox_words(words: np.ndarray, seed: Any, offset: Any, blocks: Any) -> None:
-    generator = np.random.Philox(key=np.array([seed, 0], np.uint64), counter=np.array([offset, 0, 0, 0], np.uint64))
-    words[:4 * int(blocks)] = generator.random_raw(4 * int(blocks))
-
-
-KERNELS: dict[str, Callable] = {"philox_words": _philox_words}
 OWN = {f.__name__: f for f in (RawKernel, array, asarray, ascontiguousarray, asnumpy, copyto, empty, empty_like, get_array_module,
                                may_share_memory, ndarray, repeat, result_type, shares_memory)}
-OWN |= {"get_default_memory_pool": devices.get_default_memory_pool, "__version__": TABLE["version"]}       # type: ignore[dict-item]
+OWN |= {"get_default_memory_pool": devices.get_default_memory_pool,
+        "get_default_pinned_memory_pool": devices.get_default_pinned_memory_pool, "__version__": TABLE["version"]}       # type: ignore[dict-item]
 
 
 class Section(ModuleType):
@@ -216,21 +223,29 @@ modules = _modules()
 
 
 @contextmanager
-def installed() -> Iterator[ModuleType]:
-    """A block in which `import cupy` finds the stand-in, and a CUDA device is there."""
+def installed(with_cudnn: bool = False) -> Iterator[ModuleType]:
+    """A block in which `import cupy` finds the stand-in, and a CUDA device is there; also `import cudnn`, where that is wanted."""
     from tinygrad_ed import backend
     from tinygrad_ed.backend import cuda as ours
-    before = {name: sys.modules.get(name) for name in modules}
-    sys.modules.update(modules)
+    from tinygrad_ed.backend.kernels.cuda import cublaslt
+    from tinygrad_ed.backend.kernels.cuda import cudnn as ours_too
+    load, cublaslt.load = cublaslt.load, CublasLt
+    cublaslt.forget()
+    standing_in = {**modules, "cudnn": cudnn.module() if with_cudnn else None}
+    before = {name: sys.modules[name] for name in standing_in if name in sys.modules}
+    sys.modules.update(standing_in)                   # type: ignore[arg-type]  (None: there is no such module)
     ours.forget()
+    ours_too.forget()
     try:
         yield modules["cupy"]
     finally:
-        for name, module in before.items():
-            if module is None:
-                del sys.modules[name]
-            else:
-                sys.modules[name] = module
+        for name in standing_in:
+            sys.modules.pop(name, None)
+        sys.modules.update(before)
         backend.unregister(ndarray)
         ours.forget()
+        cublaslt.load = load
+        cublaslt.forget()
+        ours_too.forget()
         devices.set_allocator()
+        devices.set_pinned_memory_allocator()

@@ -2,12 +2,17 @@
 from __future__ import annotations
 
 import sys
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Callable, Iterator
 
 HERE = Path(__file__).parent
+
+
+class CUDARuntimeError(RuntimeError):
+    """What CuPy raises where the CUDA runtime fails."""
 
 
 class HiddenSync(RuntimeError):
@@ -24,8 +29,13 @@ class Counts:
     copies: list[str] = field(default_factory=list)
 
 
+class _Capturing(threading.local):
+    graph: Any = None
+
+
 _open: list[Counts] = []
 _forbidden = 0
+capturing = _Capturing()                              # its graph is the one that this thread records (see `graphs`), or None
 
 
 def _site() -> str:
@@ -36,10 +46,14 @@ def _site() -> str:
     return f"{'/'.join(frame.f_code.co_filename.split('/')[-3:])}:{frame.f_lineno} in {frame.f_code.co_name}"
 
 
-def launched() -> None:
-    """A kernel was launched."""
+def launched(again: Callable[[], Any] | None = None, reads: Any = (), writes: Any = ()) -> None:
+    """A kernel was launched: `again` runs it once more, on the arrays that it reads and writes."""
     for counts in _open:
         counts.launches += 1
+    if capturing.graph is not None:
+        if again is None:
+            raise NotImplementedError(f"the stand-in cannot record the launch at {_site()}: say how to run it again, tally.launched(again, ...)")
+        capturing.graph.record(again, reads, writes)
 
 
 def allocated() -> None:
@@ -50,6 +64,8 @@ def allocated() -> None:
 
 def waited(what: str) -> None:
     """The host waited for the device."""
+    if capturing.graph is not None:
+        raise CUDARuntimeError(f"cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing: {what}")
     if _forbidden:
         raise HiddenSync(f"{what} waits for the device, at {_site()}")
     for counts in _open:
@@ -58,6 +74,8 @@ def waited(what: str) -> None:
 
 def copied(what: str) -> None:
     """Values went from the host to the device."""
+    if capturing.graph is not None:
+        raise CUDARuntimeError(f"cudaErrorStreamCaptureUnsupported: a copy from pageable memory of the host: {what}")
     for counts in _open:
         counts.copies.append(f"{what} at {_site()}")
 

@@ -9,7 +9,7 @@ import numpy as np
 from ..autograd.casts import Casting, active
 from ..autograd.modes import _Mode, state
 from ..backend import Device
-from ..dtypes import canonical, float16
+from ..dtypes import FLOATS, canonical, float16
 from ..errors import DTypeError
 from ..tensor import Tensor
 
@@ -33,20 +33,20 @@ class autocast(_Mode):
     """A block, or a function, in which matrix products run in half precision and delicate operations in float32.
 
     Parameters stay in float32: they are converted where they are used, once within a block, and their gradients come back in
-    float32. Wrap the forward pass and the loss; call `backward` outside. Losses are scaled with `GradScaler`, since small
-    gradients vanish in float16. Which operations convert is listed in `autograd/casts.py` (Micikevicius et al., Mixed
-    Precision Training, 2018).
+    float32. Wrap the forward pass and the loss; call `backward` outside. Small gradients vanish in float16, so losses are scaled with
+    `GradScaler` there; bfloat16 has the range of float32 and needs none. Which operations convert is listed in `autograd/casts.py`
+    (Micikevicius et al., Mixed Precision Training, 2018).
 
     Args:
-        device_type: "cuda" or "cpu": whose tensors are converted. NumPy multiplies half-precision matrices slowly; on the CPU this is for
-            trying a program out.
-        dtype: the half precision; float16.
+        device_type: "cuda" or "cpu": whose tensors are converted. NumPy converts half-precision matrices to float32 to multiply them; on the
+            CPU this is for trying a program out.
+        dtype: the half precision, float16 or bfloat16; by default float16 for "cuda" and bfloat16 for "cpu", as in PyTorch.
         enabled: False for a block inside another that leaves everything as it is.
         cache_enabled: keep converted parameters until the end of the block.
 
     Raises:
         DeviceError: an unknown device type.
-        DTypeError: a dtype that is not float16.
+        DTypeError: a dtype that is not a half precision, or bfloat16 without the package ml_dtypes.
 
     Example:
         >>> import tinygrad_ed as tg
@@ -55,14 +55,14 @@ class autocast(_Mode):
         ...     y = layer(x)
         ...     loss = y.softmax(1).log().sum()
         >>> y.dtype, loss.dtype
-        (dtype('float16'), dtype('float32'))
+        (dtype(bfloat16), dtype('float32'))
     """
 
     def __init__(self, device_type: str, dtype: Any = None, enabled: bool = True, cache_enabled: bool | None = None):
-        self.device, self.fast_dtype, self._enabled = Device(device_type).type, canonical(dtype or float16), bool(enabled)
-        self._cache_enabled = cache_enabled is not False
-        if self._enabled and self.fast_dtype is not float16:
-            raise DTypeError(f"autocast lowers the precision to float16, got dtype={self.fast_dtype}; write dtype=tinygrad_ed.float16")
+        self.device, self._enabled, self._cache_enabled = Device(device_type).type, bool(enabled), cache_enabled is not False
+        self.fast_dtype = canonical(dtype or ("bfloat16" if self._enabled and self.device == "cpu" else float16))
+        if self._enabled and self.fast_dtype.char not in "eE":
+            raise DTypeError(f"autocast lowers the precision to float16 or bfloat16, got dtype={self.fast_dtype}; write dtype=tinygrad_ed.float16")
         super().__init__()
 
     def _clone(self) -> "autocast":
@@ -82,7 +82,7 @@ class autocast(_Mode):
 
 def _converted(value: Any, device_type: str, dtype: np.dtype) -> Any:
     if isinstance(value, Tensor):
-        eligible = value.dtype.kind == "f" and value.dtype.itemsize < 8 and value.device.type == device_type
+        eligible = value.dtype.kind in FLOATS and value.dtype.itemsize < 8 and value.device.type == device_type
         return value.to(dtype=dtype) if eligible else value
     if isinstance(value, (list, tuple)):
         return type(value)(_converted(v, device_type, dtype) for v in value)

@@ -3,10 +3,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from ..backend import capture
 from ..errors import GraphError
-from ..optim.accumulation import unscale_
+from ..optim.accumulation import multiply_, unscale_
 from ..optim.optimizer import Optimizer
-from ..tensor import Tensor
+from ..tensor import Tensor, wrap
 
 __all__ = ["GradScaler"]
 
@@ -14,7 +17,8 @@ __all__ = ["GradScaler"]
 class GradScaler:
     """Scales losses, unscales gradients, leaves out steps whose gradients are not finite, and adapts the scale (Micikevicius et al., 2018).
 
-    After a step that was left out the scale is multiplied by backoff_factor, after growth_interval good ones by growth_factor.
+    After a step that was left out the scale is multiplied by backoff_factor, after growth_interval good ones by growth_factor. A captured
+    step (`cuda.graph`) takes in `scale`, backward, `unscale_` and clipping; `step` and `update`, which look at the gradients, come after it.
 
     Args:
         device: accepted as in PyTorch; the scale works for any device.
@@ -60,7 +64,8 @@ class GradScaler:
         if not self._enabled:
             return outputs
         if isinstance(outputs, Tensor):
-            return outputs * self._scale
+            recording = capture.active()
+            return outputs * (self._scale if recording is None else wrap(recording.numbers(lambda: (self._scale,), 1, outputs.dtype)[0]))
         return type(outputs)(self.scale(loss) for loss in outputs) if isinstance(outputs, (list, tuple)) else map(self.scale, outputs)
 
     def unscale_(self, optimizer: Optimizer) -> None:
@@ -71,10 +76,22 @@ class GradScaler:
         """
         if not self._enabled:
             return
+        recording = capture.active()
+        if recording is None:
+            self._check_first(optimizer)
+            self._found[optimizer] = unscale_(optimizer, self._scale)
+            return
+
+        def factor() -> tuple[float]:
+            self._check_first(optimizer)
+            self._found[optimizer] = found            # which the replay that comes writes
+            return 1 / self._scale,
+        found = multiply_(optimizer, recording.numbers(factor, 1, np.float32)[0])
+
+    def _check_first(self, optimizer: Optimizer) -> None:
         if optimizer in self._found:
             raise GraphError("the gradients of this optimizer have been unscaled since the last update(); write scaler.update() once, after "
                              "scaler.step(optimizer), at the end of each iteration")
-        self._found[optimizer] = unscale_(optimizer, self._scale)
 
     def step(self, optimizer: Optimizer, *args: Any, **kwargs: Any) -> Any:
         """optimizer.step(), unless a gradient is not finite.
@@ -90,6 +107,8 @@ class GradScaler:
             return optimizer.step(*args, **kwargs)
         if args or "closure" in kwargs:
             raise ValueError("GradScaler does not take a closure; call backward before, and write scaler.step(optimizer)")
+        capture.forbid("GradScaler.step(), where the host waits to see whether the gradients are finite,",
+                       "write scaler.step(optimizer) and scaler.update() after it")
         if optimizer not in self._found:
             self.unscale_(optimizer)
         if optimizer in self._stepped:

@@ -56,6 +56,8 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
         warnings.warn("backward(create_graph=True) makes every .grad a part of the graph, which then refers to itself and is freed "
                       "only by the garbage collector; use grad(..., create_graph=True), or set .grad to None after use", stacklevel=2)
     found = walk(roots, seeds, wanted, create_graph if retain_graph is None else retain_graph, create_graph)
+    if state.leaves is not None:
+        state.leaves.update(dict.fromkeys(found if wanted is None else wanted))
     if wanted is None:
         for leaf in found:
             _accumulate(leaf, found, leaf)

@@ -7,6 +7,7 @@ from typing import Any, Callable, Sequence
 import numpy as np
 
 from ..backend import is_array, namespace
+from ..dtypes import FLOATS
 from ..errors import GraphError, ShapeError
 from ..tensor import Tensor, wrap
 from .engine import revived
@@ -111,7 +112,7 @@ class FunctionCtx(Node):
 
     def _wrap(self, k: int, y: Tensor, others: tuple, recorded: bool) -> Tensor:
         t = wrap(y._data)
-        if recorded and y._data.dtype.kind == "f" and not _among(y, self._constant):
+        if recorded and y._data.dtype.kind in FLOATS and not _among(y, self._constant):
             t._node, t._requires_grad = self._output(k), True
         if _among(y, self._dirty):
             if recorded:

@@ -7,6 +7,7 @@ from typing import Any, Callable, NamedTuple, Sequence
 import numpy as np
 
 from ..backend import namespace, to_device, to_numpy
+from ..dtypes import FLOATS
 from ..errors import GraphError
 from ..tensor import Tensor, wrap
 from .engine import grad
@@ -45,7 +46,7 @@ class _Check(NamedTuple):
         """The function's floating point outputs."""
         result = self.func(*self.inputs)
         result = result if isinstance(result, (tuple, list)) else (result,)
-        return [y for y in result if isinstance(y, Tensor) and y.dtype.kind == "f"]
+        return [y for y in result if isinstance(y, Tensor) and y.dtype.kind in FLOATS]
 
     def values(self) -> list[np.ndarray]:
         """Copies of the outputs."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..backend import is_array, namespace
 from ..backend.memory import Memory
+from ..dtypes import FLOATS, RANKS
 from ..errors import GraphError, InPlaceError, ShapeError
 from ..tensor import Tensor, as_array, wrap
 from .modes import record, state
@@ -62,6 +63,12 @@ def writes(array: Any) -> int:
     """How many times an array's memory has been stamped."""
     entry = _written.get(id(_owner(array)))
     return entry[2] if entry else 0
+
+
+def written_after(number: int) -> list[Any]:
+    """The arrays that have been stamped since `latest` was that number, as weak references."""
+    with _stamping:
+        return [reference for reference, last, _ in _written.values() if last > number]
 
 
 def check_saved(node: Node) -> None:
@@ -170,7 +177,7 @@ def write(target: Tensor, value: Any, what: str, fresh: bool = False) -> Tensor:
     if target._view is not None:
         target._view.refresh(target)
     data, view = target._data, target._view
-    recorded = state.recording and data.dtype.kind == "f" and (target._requires_grad or value._requires_grad
+    recorded = state.recording and data.dtype.kind in FLOATS and (target._requires_grad or value._requires_grad
                                                                or (view is not None and view.base._requires_grad))
     _check_writable(target, value, what, recorded)
     if value._data.dtype is not data.dtype or type(value._data) is not type(data):
@@ -318,9 +325,6 @@ def _apart(value: Any, data: Any) -> Any:
     return value
 
 
-_RANK = {"b": 0, "i": 1, "u": 1, "f": 2}
-
-
 def in_place(function: Callable, name: str) -> Callable:
     """The in-place form of an operation: x.add_(y) computes add(x, y), writes it into x and returns x."""
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -329,7 +333,7 @@ def in_place(function: Callable, name: str) -> Callable:
         if result.shape != self.shape:
             raise ShapeError(f"{name}: the result has shape {result.shape} and does not fit into {self.shape}; in place the shape stays. "
                              f"Write x = {name[:-1]}(x, ...) to make a new tensor")
-        if _RANK[result.dtype.kind] > _RANK[self.dtype.kind]:
+        if RANKS[result.dtype.kind] > RANKS[self.dtype.kind]:
             raise InPlaceError(f"{name} cannot write {result.dtype} results into a tensor of {self.dtype}; "
                                f"write x = {name[:-1]}(x, ...) to make a new tensor, or convert x first")
         if result._node is not None:

@@ -15,6 +15,7 @@ class _State(threading.local):
     anomaly = False           # nodes remember the line that made them, and gradients are checked
     casting: Any = None       # inside amp.autocast: to which dtype operations convert
     check_nan = True          # with anomaly: a NaN or an infinity in a gradient is an error
+    leaves: Any = None        # of a step that is to be captured: a dict of the leaves that backward has given gradients
 
 
 state = _State()

@@ -23,7 +23,7 @@ import numpy as np
 from ..backend import namespace
 from ..tensor import Tensor, wrap
 from . import runtime
-from .casts import FLOAT32, LOWER, active, recast
+from .casts import active, recast
 from .inplace import View
 from .modes import state
 from .node import Node, next_number, output_node
@@ -118,6 +118,7 @@ class _Plan:
         self.parameters = list(_signature(forward).parameters.values())
         self.promote, self.match, self.to_float, self.broadcast = list(promote), list(match), to_float, broadcast
         self.view, self.outputs, self.aux, self.composed = view, outputs, list(aux), composed
+        self.moves = view or name in ("alias", "clone", "convert")                  # numbers stay what they are, in whatever dtype
         self.needs = {a: list(inspect.signature(f).parameters)[1:] for a, f in formulas.items()}
         self.joint = None if gradients is None else list(inspect.signature(gradients).parameters)[1:]
         self.differentiable = bool(formulas) or gradients is not None
@@ -168,8 +169,9 @@ class _Plan:
         lines = [f"def call({', '.join(heads)}):"]
         for a in self.arrays:
             lines += self._lift_many(a, names[a]) if self.variadic else self._lift(a, names[a])
-        if self.name in LOWER or self.name in FLOAT32:
-            lines += [f"    if active and (_c := recast({self.name!r}, ({given},))) is not None: return {again.format('_c')}"]
+        if not self.moves:
+            keys = ", ".join(f"{o!r}: {o}" for o in self.options)
+            lines += [f"    if active and (_r := recast(call, {self.name!r}, ({given},), {{{keys}}})) is not NotImplemented: return _r"]
         tensors = " or ".join("t_" + a for a in self.arrays)
         raw = ", ".join(("*" if self.variadic else "") + "r_" + a for a in self.arrays)
         xp = "xp, " if self.takes_xp else ""
@@ -299,7 +301,7 @@ class _Plan:
         if self.differentiable:
             lines += [f"    if {self._needed()}:", *("        " + line for line in self._record()),
                       "        for _k, _t in enumerate(_ts):",
-                      "            if _t._data.dtype.kind == 'f': _t._node = output_node(_n, _k); _t._requires_grad = True"]
+                      "            if _t._data.dtype.kind in 'fV': _t._node = output_node(_n, _k); _t._requires_grad = True"]
         return lines + ["    return _ts"]
 
     # -- the backward call -------------------------------------------------------------------------------------------

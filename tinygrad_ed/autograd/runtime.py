@@ -54,7 +54,7 @@ def promoted(args: Sequence, names: Sequence[str] | None, order: Sequence[str] |
     chosen = range(len(args)) if names is None else [order.index(n) for n in names]     # type: ignore[union-attr]
     args = [a.item() if isinstance(a, np.generic) else a for a in args]
     common = dtypes.result_type(*[args[i] for i in chosen if args[i] is not None])
-    if to_float and common.kind != "f":
+    if to_float and common.kind not in dtypes.FLOATS:
         common = dtypes.get_default_dtype()
     xp = namespace(*[a._data if isinstance(a, Tensor) else a for a in args])
     every_number = not any(isinstance(args[i], Tensor) or is_array(args[i]) for i in chosen)
@@ -151,7 +151,7 @@ def whole(parts: dict, likes: Sequence[tuple]) -> list:
 
 def revive_outputs(ys: Sequence, node: Node, revive: Callable) -> list:
     """The saved outputs of an operation with several, as the Tensors they were."""
-    return [revive(y, output_node(node, k) if y.dtype.kind == "f" else None) for k, y in enumerate(ys)]
+    return [revive(y, output_node(node, k) if y.dtype.kind in dtypes.FLOATS else None) for k, y in enumerate(ys)]
 
 
 def through_composed(composed: Callable, arrays: Sequence, edges: Sequence, options: dict, g: Any, add: Callable, revive: Callable) -> None:

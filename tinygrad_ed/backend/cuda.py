@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import math
 from collections import deque
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import cache
 from types import ModuleType
@@ -16,12 +17,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import DeviceError, OutOfMemoryError
-from . import Device, register
+from . import Device, capture, register
 
 INSTALL = 'pip install "tinygrad_ed[cuda13]" (CUDA 13) or pip install "tinygrad_ed[cuda12]" (CUDA 12)'
 LIBRARIES = {"nvrtc": "cupy_backends.cuda.libs.nvrtc", "cublas": "cupy.cublas"}       # next to nothing runs without; who loads them
 
 peaks: dict[int, int] = {}                            # most bytes in use at once, by device; empty until CUDA is used
+private_pools: list[Any] = []                         # memory of captured graphs, beside CuPy's pool: an entry for each graph
 
 
 @cache
@@ -146,24 +148,41 @@ def on(device: Any = None) -> AbstractContextManager:
 
 @cache
 def _prepared() -> ModuleType:
-    """CuPy, with an allocator that keeps the peak and explains itself around the one it had."""
+    """CuPy, with an allocator that keeps the peak and explains itself around the one it had, and no copies from the host in a capture."""
     import cupy
-    pool, allocate = cupy.get_default_memory_pool(), cupy.cuda.get_allocator()
-    device, full = cupy.cuda.runtime.getDevice, cupy.cuda.memory.OutOfMemoryError
+    pin = cupy.get_default_pinned_memory_pool().malloc
+
+    def pinned_allocator(size: int) -> Any:           # CuPy copies from the host through such memory
+        capture.forbid("a copy of the host's values to the device", "make the tensor on the device once, before the step, or give it as an argument")
+        return pin(size)
+
+    cupy.cuda.set_allocator(_watched(cupy, cupy.cuda.get_allocator()))
+    cupy.cuda.set_pinned_memory_allocator(pinned_allocator)
+    peaks[cupy.cuda.runtime.getDevice()] = cupy.get_default_memory_pool().used_bytes()
+    return cupy
+
+
+def _watched(cupy: Any, allocate: Callable[[int], Any]) -> Callable[[int], Any]:
+    """An allocator around another that keeps the peak, and says in words when memory runs out."""
+    pool, device, full = cupy.get_default_memory_pool(), cupy.cuda.runtime.getDevice, cupy.cuda.memory.OutOfMemoryError
 
     def allocator(size: int) -> Any:
         try:
             memory = allocate(size)
         except full:
             raise OutOfMemoryError(_out_of_memory(cupy, size)) from None
-        index, in_use = device(), pool.used_bytes()
+        index, in_use = device(), pool.used_bytes() + sum(other.used_bytes() for other in {*private_pools})
         if in_use > peaks.get(index, 0):
             peaks[index] = in_use
         return memory
 
-    cupy.cuda.set_allocator(allocator)
-    peaks[device()] = pool.used_bytes()
-    return cupy
+    return allocator
+
+
+def allocating_from(pool: Any) -> AbstractContextManager:
+    """A block in which this thread's arrays lie in the memory of a pool of their own."""
+    cupy = module()
+    return cupy.cuda.using_allocator(_watched(cupy, pool.malloc))
 
 
 def gibibytes(size: int) -> str:
@@ -205,8 +224,9 @@ def put(array: Any, device: Device, non_blocking: bool = False) -> Any:
     with on(device.index):
         if not isinstance(array, np.ndarray):
             return array.copy()
+        capture.forbid("a copy from the CPU to the device", "copy before the step, and give it the tensor as an argument")
         if non_blocking and array.flags.c_contiguous and is_pinned(array):
-            return _sent(array, cupy.empty(array.shape, array.dtype), cupy.cuda.get_current_stream())
+            return send(array, cupy.empty(array.shape, array.dtype), cupy.cuda.get_current_stream())
         return cupy.array(array)
 
 
@@ -219,10 +239,10 @@ def put_on(copies: Any, computing: Any, array: np.ndarray) -> Any:
         source = array
     y = module().empty(array.shape, array.dtype)      # of the stream that computes
     copies.wait_event(computing.record())             # which may still use what this memory held before
-    return _sent(source, y, copies)
+    return send(source, y, copies)
 
 
-def _sent(array: np.ndarray, y: Any, stream: Any) -> Any:
+def send(array: np.ndarray, y: Any, stream: Any) -> Any:
     """Queue the copy of a page-locked array into y, and keep the array until it is done."""
     y.set(array, stream)
     while _on_their_way and _on_their_way[0][0].done:
@@ -233,6 +253,7 @@ def _sent(array: np.ndarray, y: Any, stream: Any) -> Any:
 
 def get(array: Any, non_blocking: bool = False) -> np.ndarray:
     """A copy of a device array as a NumPy array; non_blocking, in page-locked memory that is written later: synchronize before reading."""
+    capture.forbid("reading values of the device", "let the step return them, or collect them in a cuda.LossBuffer")
     with on(array.device.id):
         if not non_blocking:
             return array.get()

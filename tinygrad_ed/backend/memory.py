@@ -8,7 +8,7 @@ from typing import Any, Iterator, Sequence
 
 import numpy as np
 
-__all__ = ["Memory", "blocks", "carved", "table"]
+__all__ = ["Memory", "blocks", "carved", "joined", "table"]
 
 BLOCK = 1 << 16          # elements of a block that stays in a processor's cache, with as many of a few other arrays
 
@@ -53,6 +53,19 @@ def blocks(*arrays: Any) -> Iterator[Sequence[Any]]:
     flat = [a if a is None else a.reshape(-1) for a in arrays]
     for start in range(0, given[0].size, BLOCK):
         yield [a if a is None else a[start:start + BLOCK] for a in flat]
+
+
+def joined(arrays: Sequence[Any]) -> list[Any]:
+    """Device arrays, those that lie side by side in one memory (see `carved`) as one, for work that is a launch for each; NumPy's as they are."""
+    if not arrays or isinstance(arrays[0], np.ndarray):
+        return list(arrays)
+    runs: list[Any] = []                              # the first array of each, and the address after its last
+    for a in sorted(arrays, key=lambda a: a.data.ptr):
+        if runs and runs[-1][1] == a.data.ptr and runs[-1][0].data.mem is a.data.mem and runs[-1][0].dtype == a.dtype and a.flags.c_contiguous:
+            runs[-1][1] += a.nbytes
+        else:
+            runs.append([a, a.data.ptr + a.nbytes if a.flags.c_contiguous else None])
+    return [a if end in (None, a.data.ptr + a.nbytes) else type(a)(((end - a.data.ptr) // a.itemsize,), a.dtype, a.data) for a, end in runs]
 
 
 def table(xp: Any, build: Callable, *arguments: Any) -> Any:

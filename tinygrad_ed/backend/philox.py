@@ -16,7 +16,7 @@ from . import namespace
 
 BLOCK = 4                            # words per counter value
 MASK = 2**64 - 1
-BITS = {"float16": 11, "float32": 24, "float64": 53}     # of a uniform number: as many as the dtype resolves below 1
+BITS = {"bfloat16": 8, "float16": 11, "float32": 24, "float64": 53}     # of a uniform number: as many as the dtype resolves below 1
 CHUNK = 1 << 15                      # elements computed at a time on the CPU, so that temporaries stay in the cache
 
 # The same function in CUDA C; block c of NumPy's generator, started at c, is philox(c + 1).
@@ -35,6 +35,10 @@ extern "C" __global__ void philox_words(unsigned long long* words, unsigned long
     for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < blocks; i += (long long)gridDim.x * blockDim.x)
         philox(offset + i + 1, seed, words + 4 * i);
 }
+extern "C" __global__ void philox_words_at(unsigned long long* words, const unsigned long long* place, long long blocks) {
+    for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < blocks; i += (long long)gridDim.x * blockDim.x)
+        philox(place[1] + i + 1, place[0], words + 4 * i);
+}
 """
 
 
@@ -45,17 +49,26 @@ def stream(seed: int, offset: int) -> Any:
 
 
 @cache
-def _kernel(xp: Any) -> Any:
-    return xp.RawKernel(SOURCE, "philox_words")
+def _kernel(xp: Any, name: str) -> Any:
+    return xp.RawKernel(SOURCE, name)
 
 
-def words_on(xp: Any, seed: int, offset: int, blocks: int) -> Any:
-    """The words of blocks offset, offset + 1… of a seed, computed on CuPy's current device."""
+def words_on(xp: Any, place: Any, blocks: int) -> Any:
+    """The words of blocks offset, offset + 1… of a seed, computed on CuPy's current device.
+
+    Args:
+        xp: CuPy.
+        place: the seed and the offset; in a captured step a device array of both, which is read when the kernel runs.
+        blocks: how many.
+    """
     words = xp.empty(BLOCK * blocks, "uint64")
     if blocks:
         threads = 256
         grid = min(-(-blocks // threads), 4096)
-        _kernel(xp)((grid,), (threads,), (words, np.uint64(seed), np.uint64(offset), np.int64(blocks)))
+        if isinstance(place, tuple):
+            _kernel(xp, "philox_words")((grid,), (threads,), (words, np.uint64(place[0]), np.uint64(place[1]), np.int64(blocks)))
+        else:
+            _kernel(xp, "philox_words_at")((grid,), (threads,), (words, place, np.int64(blocks)))
     return words
 
 
@@ -73,7 +86,7 @@ def _chunks(array: Any) -> list:
 
 def uniform(words: Any, n: int, dtype: np.dtype) -> Any:
     """n numbers in [0, 1), in the words' memory: the upper bits of each float-sized piece, as multiples of 2^-bits."""
-    unsigned, signed, dropped, scale = _UNIFORM[dtype]
+    unsigned, signed, dropped, scale = _pieces(dtype)
     u = words.view(dtype)[:n]
     for piece, out in zip(_chunks(words.view(unsigned)[:n]), _chunks(u)):
         out[...] = (piece >> dropped).view(signed)    # signed integers convert faster
@@ -81,9 +94,11 @@ def uniform(words: Any, n: int, dtype: np.dtype) -> Any:
     return u
 
 
-# dtype -> the pieces of a word it is made from, as unsigned and as signed integers; how many of their bits are dropped; 2^-bits
-_UNIFORM = {np.dtype(name): (np.dtype(f"u{size}"), np.dtype(f"i{size}"), 8 * size - BITS[name], np.dtype(name).type(2.0 ** -BITS[name]))
-            for name, size in (("float16", 2), ("float32", 4), ("float64", 8))}
+@cache
+def _pieces(dtype: np.dtype) -> tuple:
+    """The pieces of a word that a number is made from, as unsigned and as signed integers; how many of their bits are dropped; 2^-bits."""
+    size, bits = dtype.itemsize, BITS[dtype.name]
+    return np.dtype(f"u{size}"), np.dtype(f"i{size}"), 8 * size - bits, dtype.type(2.0 ** -bits)
 
 
 def normal(words: Any, n: int, dtype: np.dtype) -> Any:

@@ -14,7 +14,7 @@ def _of_pool(what: str, device: Any) -> int:
     if not cuda.used():
         return 0
     with cuda.on(index_of(device)):
-        return getattr(cuda.module().get_default_memory_pool(), what)()
+        return sum(getattr(pool, what)() for pool in (cuda.module().get_default_memory_pool(), *{*cuda.private_pools}))
 
 
 def memory_allocated(device: Any = None) -> int:

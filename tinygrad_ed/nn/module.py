@@ -380,7 +380,7 @@ class Module(Hooked, Stateful):
                 device = arg
             elif arg is not None:
                 dtype = arg
-        if dtype is not None and (dtype := dtypes.canonical(dtype)).kind != "f":
+        if dtype is not None and (dtype := dtypes.canonical(dtype)).kind not in dtypes.FLOATS:
             raise DTypeError(f"a module is converted to a floating point dtype, got {dtype}")
         return self._apply(lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() else None, non_blocking=non_blocking))
 
@@ -399,6 +399,10 @@ class Module(Hooked, Stateful):
     def half(self) -> "Module":
         """Convert floating point parameters and buffers to float16."""
         return self.to(dtype=dtypes.float16)
+
+    def bfloat16(self) -> "Module":
+        """Convert floating point parameters and buffers to bfloat16."""
+        return self.to(dtype="bfloat16")
 
     def float(self) -> "Module":
         """Convert floating point parameters and buffers to float32."""

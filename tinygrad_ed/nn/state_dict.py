@@ -8,6 +8,7 @@ import numpy as np
 
 from ..autograd.inplace import copy_into, stamp
 from ..backend import to_device
+from ..dtypes import FLOATS
 from ..tensor import Tensor, as_array
 from .hooks import hooks_of
 from .parameter import Buffer, Parameter
@@ -171,7 +172,7 @@ def _fitting(key: str, value: Any, tensor: Tensor, assign: bool) -> tuple[Any, s
     if array.shape != tensor.shape:
         return None, f"size mismatch for {key}: the state_dict has shape {tuple(array.shape)}, the model {tensor.shape}"
     if assign:
-        if tensor._requires_grad and array.dtype.kind != "f":
+        if tensor._requires_grad and array.dtype.kind not in FLOATS:
             return None, f"{key}: the parameter is trained, and the state_dict has {array.dtype} for it"
         return array, None
     if isinstance(tensor._data, np.ndarray) and not tensor._data.flags.writeable:

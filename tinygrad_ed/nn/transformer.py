@@ -5,6 +5,7 @@ import copy
 import math
 from typing import Any, Callable
 
+from ..dtypes import FLOATS
 from ..errors import ShapeError
 from ..ops.creation import full
 from ..ops.shape import triu
@@ -37,7 +38,7 @@ def _is_causal(mask: Tensor | None, hint: bool | None) -> bool:
     """Whether a mask is the causal one: as the hint says, or by looking at it."""
     if hint is not None or mask is None:
         return bool(hint)
-    if mask.ndim != 2 or mask.shape[0] != mask.shape[1] or mask.dtype.kind != "f":
+    if mask.ndim != 2 or mask.shape[0] != mask.shape[1] or mask.dtype.kind not in FLOATS:
         return False
     return bool((mask == Transformer.generate_square_subsequent_mask(len(mask), device=mask.device, dtype=mask.dtype)).all())
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Union
 
 import numpy as np
 
+from ..dtypes import FLOATS
 from ..errors import DTypeError, ShapeError
 from ..tensor import Tensor, normalize_dim
 
@@ -92,5 +93,5 @@ def require_float(x: Any, name: str) -> None:
     Raises:
         DTypeError: not a floating point dtype.
     """
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in FLOATS:
         raise DTypeError(f"{name} is defined for floating point tensors, got {x.dtype}{list(x.shape)}; write {name}(x.float(), ...)")

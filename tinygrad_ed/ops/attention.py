@@ -15,7 +15,7 @@ from .arguments import require_float
 from .broadcast import expand_to, permute_to, reshape_to
 from .dropout import coin, dropout
 from .elementwise import where
-from .generator import random_words
+from .generator import random_mask
 from .half import in_float32
 from .join import cat, chunk, split
 from .matmul import linear, matmul
@@ -151,8 +151,7 @@ def _kept(query: Tensor, shape: tuple[int, ...], p: float) -> tuple[Any, float]:
     if p == 1:
         return wrap(namespace(query._data).zeros(shape, bool)), 1.0
     toss = coin(p)
-    words = random_words(-(-math.prod(shape) * toss.bits // 64), None, query.device)
-    return wrap(kernels(words).dropout_mask(words, shape, toss.limit, toss.bits)), toss.keep
+    return wrap(random_mask(query, shape, toss.limit, toss.bits)), toss.keep
 
 
 # -- several heads -----------------------------------------------------------------------------------------------------
@@ -312,5 +311,5 @@ def _check_masks(padding: Optional, mask: Optional, is_causal: bool) -> None:
         raise ValueError(f"{name}: is_causal says that attn_mask is causal, and there is none; write "
                          f"attn_mask=tinygrad_ed.nn.Transformer.generate_square_subsequent_mask(L)")
     for what, m in (("key_padding_mask", padding), ("attn_mask", mask)):
-        if m is not None and m.dtype.kind not in "bf":
+        if m is not None and m.dtype.kind not in "bfV":
             raise DTypeError(f"{name}: {what} has booleans or floating point numbers, got {m.dtype}; write mask.bool()")

@@ -41,7 +41,7 @@ _convert = op("convert", lambda x, *, dtype, device, non_blocking, x_dtype, x_de
 
 def convert(x: Any, *, dtype: np.dtype, device: Any, non_blocking: bool = False) -> Any:
     """x, a tensor or an array, in another dtype and on another device; always a copy. Non-blocking, the host does not wait for it."""
-    if dtype.kind != "f" and isinstance(x, Tensor):
+    if dtype.kind not in dtypes.FLOATS and isinstance(x, Tensor):
         x = x.detach()                                # integers carry no derivative
     x_device = x.device if isinstance(x, Tensor) else device_of(x)
     return _convert(x, dtype=dtype, device=device, non_blocking=non_blocking, x_dtype=x.dtype, x_device=x_device)
@@ -70,5 +70,5 @@ def expand_as(input: Tensor, other: Tensor) -> Tensor:
     return input if input.shape == other.shape else expand_to(input, shape=other.shape)
 
 
-CONVERSIONS = {"half": dtypes.float16, "float": dtypes.float32, "double": dtypes.float64, "char": dtypes.int8, "byte": dtypes.uint8,
-               "short": dtypes.int16, "int": dtypes.int32, "long": dtypes.int64, "bool": dtypes.bool}
+CONVERSIONS = {"half": dtypes.float16, "bfloat16": "bfloat16", "float": dtypes.float32, "double": dtypes.float64, "char": dtypes.int8,
+               "byte": dtypes.uint8, "short": dtypes.int16, "int": dtypes.int32, "long": dtypes.int64, "bool": dtypes.bool}

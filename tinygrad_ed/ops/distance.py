@@ -8,6 +8,7 @@ import numpy as np
 
 from ..autograd.op import op
 from ..backend.kernels import kernels
+from ..dtypes import FLOATS
 from ..errors import DTypeError, ShapeError
 from ..tensor import Tensor
 from .arguments import require_float
@@ -48,7 +49,7 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
         >>> cosine_similarity(tg.tensor([[1.0, 0.0], [1.0, 1.0]]), tg.tensor([[0.0, 2.0], [3.0, 3.0]]))
         tensor([0., 1.])
     """
-    if x1.dtype.kind != "f" and x2.dtype.kind != "f":
+    if x1.dtype.kind not in FLOATS and x2.dtype.kind not in FLOATS:
         raise DTypeError(f"cosine_similarity is defined for floating point tensors, got {x1.dtype} and {x2.dtype}; write x.float()")
     if x1.shape != x2.shape:
         x1, x2 = broadcast_tensors(x1, x2)

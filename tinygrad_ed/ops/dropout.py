@@ -5,7 +5,6 @@ and the device.
 """
 from __future__ import annotations
 
-import math
 import warnings
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from ..errors import DomainError, ShapeError
 from ..tensor import Tensor, wrap
 from .activation.smooth import SELU_ALPHA, SELU_SCALE
 from .arguments import require_float
-from .generator import random_words
+from .generator import random_mask
 
 __all__ = ["alpha_dropout", "dropout", "dropout1d", "dropout2d", "dropout3d", "feature_alpha_dropout", "stochastic_depth"]
 
@@ -51,8 +50,7 @@ def coin(p: float) -> _Coin:
 
 def _mask(input: Tensor, shape: tuple, toss: _Coin, generator: Any) -> Any:
     """An array of booleans of a shape, True with the coin's probability."""
-    words = random_words(-(-math.prod(shape) * toss.bits // 64), generator, input.device)
-    return kernels(words).dropout_mask(words, shape, toss.limit, toss.bits)
+    return random_mask(input, shape, toss.limit, toss.bits, generator)
 
 
 def _check(name: str, input: Tensor, p: float, training: bool) -> bool:

@@ -103,7 +103,7 @@ _trunc_divide = _binary("trunc_divide", "input / other, rounded towards 0.", "[5
 
 
 def _is_float(a: Any, b: Any) -> bool:
-    return (a if hasattr(a, "dtype") else b).dtype.kind == "f"
+    return (a if hasattr(a, "dtype") else b).dtype.kind in dtypes.FLOATS
 
 
 def _trunc_int(xp: Any, a: Any, b: Any) -> Any:
@@ -240,7 +240,8 @@ atan = _smooth("atan", "The angle in radians whose tangent is x.", "[0.0, 1.0] -
               lambda xp, x: xp.arctan(x), x=lambda g, x: g / (x * x + 1))
 sinh = _smooth("sinh", "The hyperbolic sine.", "[0.0, 1.0] -> [0.0000, 1.1752]", lambda xp, x: xp.sinh(x), x=lambda g, x: g * cosh(x))
 cosh = _smooth("cosh", "The hyperbolic cosine.", "[0.0, 1.0] -> [1.0000, 1.5431]", lambda xp, x: xp.cosh(x), x=lambda g, x: g * sinh(x))
-tanh = _smooth("tanh", "The hyperbolic tangent.", "[0.0, 1.0] -> [0.0000, 0.7616]", lambda xp, x: xp.tanh(x), x=_known_from_value("tanh_backward", lambda g, y: g - g * y * y))
+tanh = _smooth("tanh", "The hyperbolic tangent.", "[0.0, 1.0] -> [0.0000, 0.7616]", lambda xp, x: xp.tanh(x),
+               x=_known_from_value("tanh_backward", lambda g, y: g - g * y * y))
 asinh = _smooth("asinh", "The inverse of sinh.", "[0.0, 1.0] -> [0.0000, 0.8814]", lambda xp, x: xp.arcsinh(x), x=lambda g, x: g * rsqrt(x * x + 1))
 acosh = _smooth("acosh", "The inverse of cosh.", "[1.0, 2.0] -> [0.0000, 1.3170]", lambda xp, x: xp.arccosh(x), x=lambda g, x: g * rsqrt(x * x - 1))
 atanh = _smooth("atanh", "The inverse of tanh.", "[0.0, 0.5] -> [0.0000, 0.5493]", lambda xp, x: xp.arctanh(x), x=lambda g, x: g / (1 - x * x))
@@ -370,7 +371,7 @@ def _choose(xp: Any, condition: Any, a: Any, b: Any) -> Any:
     """Elements of a or b. NumPy's own `where` waits for every mispredicted branch; large arrays go by bits instead."""
     if xp is np and getattr(condition, "size", 0) > 1024 and condition.ndim:
         for mask, x, other in ((condition, a, b), (~condition, b, a)):
-            if getattr(x, "shape", None) == condition.shape and x.dtype.kind == "f" and getattr(other, "shape", ()) in ((), x.shape):
+            if getattr(x, "shape", None) == condition.shape and x.dtype.kind in dtypes.FLOATS and getattr(other, "shape", ()) in ((), x.shape):
                 return kernels(x).select(mask, x, other)
     return xp.where(condition, a, b)
 
@@ -554,9 +555,9 @@ def nan_to_num(input: Tensor, nan: float = 0.0, posinf: float | None = None, neg
         >>> tg.nan_to_num(tg.tensor([1.0, float("nan"), float("inf")]), posinf=9.0)
         tensor([1., 0., 9.])
     """
-    if input.dtype.kind != "f":
+    if input.dtype.kind not in dtypes.FLOATS:
         return input.clone()
-    limits = np.finfo(input.dtype)
+    limits = dtypes.finfo(input.dtype)
     y = where(isnan(input), float(nan), input)
     y = where(input == math.inf, float(limits.max if posinf is None else posinf), y)
     return where(input == -math.inf, float(limits.min if neginf is None else neginf), y)

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..autograd.inplace import write
 from ..backend import namespace, philox
+from ..dtypes import FLOATS, finfo
 from ..errors import DomainError, ShapeError
 from ..tensor import Tensor, as_array, to_device
 from .broadcast import expand_to
@@ -53,7 +54,7 @@ def fill_(self: Tensor, value: Any) -> Tensor:
 
 def _number(value: Any, like: Tensor) -> Any:
     """A number as a 0-d array of a tensor's dtype, on its device."""
-    array = np.array(value, like.dtype) if like.dtype.kind == "f" else as_array(value, like.dtype)
+    array = np.array(value, like.dtype) if like.dtype.kind in FLOATS else as_array(value, like.dtype)
     return array if like.is_cpu else to_device(array, like.device)
 
 
@@ -92,7 +93,7 @@ def uniform_(self: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: An
         True
     """
     check_float(self.dtype)
-    if not from_ <= to or to - from_ > np.finfo(self.dtype).max:
+    if not from_ <= to or to - from_ > finfo(self.dtype).max:
         raise DomainError(f"uniform_ draws from [from_, to), got from {from_} to {to}")
     u = uniform(self.shape, self.dtype, self.device, generator)
     if (from_, to) != (0, 1):
@@ -223,7 +224,7 @@ def random_(self: Tensor, from_: int | None = None, to: int | None = None, *, ge
         from_, to = None, from_
     if to is None:
         kind = self.dtype.kind
-        to = 1 + (2 ** philox.BITS[self.dtype.name] if kind == "f" else 1 if kind == "b" else int(np.iinfo(self.dtype).max))
+        to = 1 + (2 ** philox.BITS[self.dtype.name] if kind in FLOATS else 1 if kind == "b" else int(np.iinfo(self.dtype).max))
     low, high = check_bounds(0 if from_ is None else from_, to)
     return write(self, integers(low, high, self.shape, self.dtype, self.device, generator), "random_")
 

@@ -5,6 +5,7 @@ is two integers: the seed, and the number of the next block of words.
 """
 from __future__ import annotations
 
+import math
 import operator
 import os
 import threading
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import CPU, Device, module_of, philox
+from ..backend import CPU, Device, capture, module_of, philox
 from ..backend.kernels import kernels
 from ..errors import DomainError, DTypeError, ShapeError
 from ..tensor import Tensor, wrap
@@ -99,6 +100,11 @@ class Generator:
             offset, self._offset, self._stream = self._offset, (self._offset + blocks) & philox.MASK, None
             return self._seed, offset
 
+    def place(self, blocks: int) -> Any:
+        """As `reserve`, for a kernel on a device; while a step is captured, a device array of both numbers, those of each replay."""
+        recording = capture.active()
+        return self.reserve(blocks) if recording is None else recording.numbers(lambda: self.reserve(blocks), 2, np.uint64)
+
     def words(self, n: int, device: Device = CPU) -> Any:
         """The next n random 64-bit words, rounded up to whole blocks, as an array of the caller's own on a device."""
         blocks = -(-n // philox.BLOCK)
@@ -110,8 +116,7 @@ class Generator:
                     self._stream = philox.stream(self._seed, self._offset)
                 self._offset = (self._offset + blocks) & philox.MASK
                 return self._stream.random_raw(philox.BLOCK * blocks)
-        seed, offset = self.reserve(blocks)
-        return on_device(lambda xp: philox.words_on(xp, seed, offset, blocks), device)
+        return on_device(lambda xp: philox.words_on(xp, self.place(blocks), blocks), device)
 
     def __reduce__(self) -> Any:
         return _restored, (str(self.device), self.get_state().numpy())
@@ -146,11 +151,41 @@ def random_words(n: int, generator: Generator | None = None, device: Any = None)
         >>> random_words(3).shape
         (3,)
     """
+    return _or_default(generator).words(operator.index(n), CPU if device is None else Device(device))[:n]
+
+
+def random_mask(x: Tensor, shape: tuple[int, ...], limit: int, bits: int, generator: Generator | None = None) -> Any:
+    """An array of booleans on a tensor's device, True where an element's own random bits are a number below the limit.
+
+    Args:
+        x: the tensor.
+        shape: of the mask.
+        limit: at most 2^bits.
+        bits: of each element, 8, 16 or 32.
+        generator: the default generator by default.
+
+    Raises:
+        TypeError: not a Generator.
+
+    Example:
+        >>> import tinygrad_ed as tg
+        >>> bool(random_mask(tg.ones(2), (3,), 256, 8).all())
+        True
+    """
+    generator, n = _or_default(generator), math.prod(shape)
+    if x.device.type == "cpu":
+        words = generator.words(-(-n * bits // 64))
+        return kernels(words).dropout_mask(words, shape, limit, bits)
+    place = generator.place(-(-n * bits // (64 * philox.BLOCK)))
+    return on_device(lambda xp: kernels(x._data).random_mask(place, shape, limit, bits), x.device)
+
+
+def _or_default(generator: Generator | None) -> Generator:
     if generator is None:
-        generator = default_generator
-    elif not isinstance(generator, Generator):
+        return default_generator
+    if not isinstance(generator, Generator):
         raise TypeError(f"generator is a tinygrad_ed.Generator, got {type(generator).__name__}; write Generator().manual_seed(0)")
-    return generator.words(operator.index(n), CPU if device is None else Device(device))[:n]
+    return generator
 
 
 def manual_seed(seed: int) -> Generator:

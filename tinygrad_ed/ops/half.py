@@ -17,8 +17,8 @@ def in_float32(primitive: Callable, *tensors: Any, **options: Any) -> Any:
         >>> in_float32(tg.exp, tg.ones(2).half()).dtype
         dtype('float16')
     """
-    kinds = {x.dtype for x in tensors if x is not None and x.dtype.kind == "f"}
+    kinds = {x.dtype for x in tensors if x is not None and x.dtype.kind in dtypes.FLOATS}
     if kinds != {dtypes.float16}:
         return primitive(*tensors, **options)
-    y = primitive(*[cast(x, dtypes.float32) if x is not None and x.dtype.kind == "f" else x for x in tensors], **options)
+    y = primitive(*[cast(x, dtypes.float32) if x is not None and x.dtype.kind in dtypes.FLOATS else x for x in tensors], **options)
     return tuple(cast(v, dtypes.float16) for v in y) if isinstance(y, tuple) else cast(y, dtypes.float16)

@@ -10,16 +10,18 @@ from typing import Any, Callable, Sequence
 import numpy as np
 
 from ..autograd.inplace import stamp
+from ..autograd.modes import state
 from ..autograd.op import op
 from ..backend.kernels import kernels
+from ..dtypes import finfo
 from ..errors import DeviceError, DTypeError, InPlaceError, ShapeError
 from ..tensor import Tensor, wrap
 from .arguments import Dims, over, require_float
 from .broadcast import reshape_to
-from .elementwise import clamp, rsqrt
+from .elementwise import clamp, relu, rsqrt, where
 from .reduce import norm, var_mean
 
-__all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "local_response_norm", "normalize", "rms_norm"]
+__all__ = ["batch_norm", "batch_norm_relu", "group_norm", "instance_norm", "layer_norm", "local_response_norm", "normalize", "rms_norm"]
 
 
 # -- the definitions ---------------------------------------------------------------------------------------------------
@@ -45,6 +47,10 @@ def _composed_batch_norm(x: Any, weight: Any, bias: Any, *, eps: float, observe:
     return _affine(_standardized(x, over_batch, eps), _per_channel(weight, x.ndim), _per_channel(bias, x.ndim))
 
 
+def _composed_batch_norm_relu(x: Any, weight: Any, bias: Any, **options: Any) -> Any:
+    return relu(_composed_batch_norm(x, weight, bias, **options))
+
+
 def _composed_layer_norm(x: Any, weight: Any, bias: Any, *, dims: int, eps: float) -> Any:
     return _affine(_standardized(x, tuple(range(-dims, 0)), eps), weight, bias)
 
@@ -60,27 +66,31 @@ def _composed_group_norm(x: Any, weight: Any, bias: Any, *, groups: int, eps: fl
 
 # -- primitives --------------------------------------------------------------------------------------------------------
 
-def _batch_norm_of(x: Any, weight: Any, bias: Any, eps: float, observe: Callable | None) -> tuple:
-    y, mean, var = kernels(x).batch_norm(x, weight, bias, eps)
+def _observed(result: tuple, observe: Callable | None) -> tuple:
     if observe is not None:
-        observe(mean, var)
-    return y, mean, var
+        observe(*result[1:])
+    return result
 
 
-def _shifted_and_scaled(x: Any, mean: Any, scale: Any, bias: Any) -> Any:
-    y = x - mean
-    y *= scale
-    if bias is not None:
-        y += bias
-    return y
+def _passed(g: Any, y: Any) -> Any:
+    """What of g comes back through a ReLU with the output y."""
+    return where(y > 0, g, 0.0)
 
 
-_batch_norm = op("batch_norm", lambda x, weight, bias, *, eps, observe: _batch_norm_of(x, weight, bias, eps, observe),
+_batch_norm = op("batch_norm", lambda x, weight, bias, *, eps, observe: _observed(kernels(x).batch_norm(x, weight, bias, eps), observe),
                  aux=("mean", "var"), composed=_composed_batch_norm,
                  gradients=lambda g, x, weight, mean, var, eps, needs: kernels(g).batch_norm_backward(g, x, weight, mean, var, eps, needs))
-_fixed_norm = op("batch_norm", lambda x, mean, scale, bias: _shifted_and_scaled(x, mean, scale, bias), broadcast=True,
+_batch_norm_relu = op("batch_norm_relu", lambda x, weight, bias, *, eps, observe: (
+                          _observed(kernels(x).batch_norm_relu(x, weight, bias, eps), observe)),
+                      aux=("mean", "var"), composed=_composed_batch_norm_relu,
+                      gradients=lambda g, x, weight, bias, mean, var, eps, needs: kernels(g).batch_norm_relu_backward(
+                          g, x, weight, bias, mean, var, eps, needs))
+_fixed_norm = op("batch_norm", lambda x, mean, scale, bias: kernels(x).fixed_norm(x, mean, scale, bias), broadcast=True,
                  x=lambda g, scale: g * scale, scale=lambda g, x, mean: g * (x - mean), bias=lambda g: g,
                  doc="(x - mean)·scale + bias, with a mean that is given.")
+_fixed_norm_relu = op("batch_norm_relu", lambda x, mean, scale, bias: kernels(x).fixed_norm(x, mean, scale, bias, True), broadcast=True,
+                      x=lambda g, y, scale: _passed(g, y) * scale, scale=lambda g, y, x, mean: _passed(g, y) * (x - mean), bias=_passed,
+                      doc="The ReLU of (x - mean)·scale + bias, with a mean that is given.")
 _layer_norm = op("layer_norm", lambda x, weight, bias, *, dims, eps: kernels(x).layer_norm(x, weight, bias, dims, eps),
                  aux=("mean", "rstd"), composed=_composed_layer_norm,
                  gradients=lambda g, x, weight, mean, rstd, dims, needs: kernels(g).layer_norm_backward(
@@ -111,7 +121,7 @@ def _check_shapes(name: str, input: Tensor, shape: tuple, what_has_it: str, tens
             continue
         if v.shape != shape:
             raise ShapeError(f"{name}: {what} has the shape {shape} of the {what_has_it} of an input of shape {input.shape}, got {v.shape}")
-        if v.dtype != x.dtype:
+        if v.dtype != x.dtype and state.casting is None:          # autocast makes them float32
             raise DTypeError(f"{name}: input is {x.dtype} and {what} {v.dtype}; write x.to({what}.dtype), or convert the module")
         if type(v) is not type(x):
             raise DeviceError(f"{name}: input is on {input.device} and {what} on {t.device}; move one: x.to({what}.device)")
@@ -175,28 +185,70 @@ def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor |
         tensor([[-1.],
                 [ 1.]])
     """
-    _check_channels("batch_norm", input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
+    return _over_batch("batch_norm", _batch_norm, _fixed_norm, input, running_mean, running_var, weight, bias, training, momentum, eps)
+
+
+def batch_norm_relu(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None = None,
+                    bias: Tensor | None = None, training: bool = False, momentum: float = 0.1, eps: float = 1e-5) -> Tensor:
+    """relu(batch_norm(…)); on the CPU at the cost of `batch_norm` alone, in time and memory: what is before the ReLU is nowhere kept.
+
+    `nn.Sequential` does this by itself where a ReLU follows a batch norm and neither has hooks.
+
+    Args:
+        input: a floating point tensor of shape (N, C, …).
+        running_mean: shape (C), or None; in training it is updated in place.
+        running_var: shape (C), or None; in training it is updated in place.
+        weight: shape (C), or None for 1.
+        bias: shape (C), or None for 0.
+        training: whether to use the batch's statistics.
+        momentum: how fast the running statistics follow.
+        eps: ε.
+
+    Returns:
+        A tensor of the input's shape.
+
+    Raises:
+        ShapeError: an input without channels, or an argument that does not have one value for each.
+        DTypeError: integers or booleans, or arguments of another dtype.
+        ValueError: in training one value per channel, otherwise no running statistics.
+
+    Example:
+        >>> import tinygrad_ed as tg
+        >>> tg.nn.functional.batch_norm_relu(tg.tensor([[1.0], [3.0]]), None, None, training=True, eps=0.0)
+        tensor([[0.],
+                [1.]])
+    """
+    arguments = (input, running_mean, running_var, weight, bias, training, momentum, eps)
+    if type(input._data) is not np.ndarray:           # the kernels of devices have no ReLU in them
+        return relu(batch_norm(*arguments))
+    return _over_batch("batch_norm_relu", _batch_norm_relu, _fixed_norm_relu, *arguments)
+
+
+def _over_batch(name: str, by_batch: Callable, fixed: Callable, input: Tensor, running_mean: Tensor | None, running_var: Tensor | None,
+                weight: Tensor | None, bias: Tensor | None, training: bool, momentum: float, eps: float) -> Tensor:
+    """Batch norm by one of two primitives: with the batch's statistics, or with fixed ones."""
+    _check_channels(name, input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     if not training:
-        return _by_running_statistics("batch_norm", input, running_mean, running_var, weight, bias, eps)
+        return _by_running_statistics(name, fixed, input, running_mean, running_var, weight, bias, eps)
     count = prod(input.shape) // (input.shape[1] or 1)
     if count == 1:
-        raise ValueError(f"batch_norm in training needs more than 1 value per channel, got an input of shape {input.shape}; "
+        raise ValueError(f"{name} in training needs more than 1 value per channel, got an input of shape {input.shape}; "
                          f"use a larger batch, or model.eval()")
-    _check_writable("batch_norm", running_mean=running_mean, running_var=running_var)
+    _check_writable(name, running_mean=running_mean, running_var=running_var)
 
     def observe(mean: Any, var: Any) -> None:
         if count:
             _follow(running_mean, mean, momentum)
             _follow(running_var, var * (count / (count - 1)), momentum)
-    return _batch_norm(input, weight, bias, eps=eps, observe=observe if running_mean is not None or running_var is not None else None)
+    return by_batch(input, weight, bias, eps=eps, observe=observe if running_mean is not None or running_var is not None else None)
 
 
-def _by_running_statistics(name: str, input: Tensor, mean: Any, var: Any, weight: Any, bias: Any, eps: float) -> Tensor:
+def _by_running_statistics(name: str, fixed: Callable, input: Tensor, mean: Any, var: Any, weight: Any, bias: Any, eps: float) -> Tensor:
     if mean is None or var is None:
         raise ValueError(f"{name} without the input's own statistics needs running_mean and running_var, and one of them is None")
     scale = rsqrt(var.detach() + eps)
     mean, scale, bias = (_per_channel(v, input.ndim) for v in (mean.detach(), scale if weight is None else scale * weight, bias))
-    return _fixed_norm(input, mean, scale, bias)
+    return fixed(input, mean, scale, bias)
 
 
 def instance_norm(input: Tensor, running_mean: Tensor | None = None, running_var: Tensor | None = None, weight: Tensor | None = None,
@@ -229,7 +281,7 @@ def instance_norm(input: Tensor, running_mean: Tensor | None = None, running_var
     """
     _check_channels("instance_norm", input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     if not use_input_stats:
-        return _by_running_statistics("instance_norm", input, running_mean, running_var, weight, bias, eps)
+        return _by_running_statistics("instance_norm", _fixed_norm, input, running_mean, running_var, weight, bias, eps)
     if prod(input.shape[2:]) == 1:
         raise ValueError(f"instance_norm needs more than 1 value per channel of a sample, got an input of shape {input.shape}")
     _check_writable("instance_norm", running_mean=running_mean, running_var=running_var)
@@ -322,7 +374,7 @@ def rms_norm(input: Tensor, normalized_shape: int | Sequence[int], weight: Tenso
         tensor([[0.2000, 1.4000]])
     """
     dims = _check_trailing("rms_norm", input, normalized_shape, weight=weight)
-    return _rms_norm(input, weight, dims=dims, eps=float(np.finfo(input.dtype).eps) if eps is None else eps)
+    return _rms_norm(input, weight, dims=dims, eps=float(finfo(input.dtype).eps) if eps is None else eps)
 
 
 def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import namespace, philox
-from ..dtypes import canonical
+from ..dtypes import FLOATS, canonical
 from ..errors import DomainError, DTypeError, ShapeError
 from ..tensor import Tensor, wrap
 from .arguments import require_float
@@ -43,7 +43,7 @@ def integers(low: int, high: int, shape: tuple, dtype: np.dtype, device: Any = N
     """An array of integers in [low, high)."""
     if low >= high:
         raise DomainError(f"random integers are drawn from low to high - 1, got low={low} and high={high}")
-    if dtype.kind == "f":
+    if dtype.kind in FLOATS:
         first, last = -2 ** philox.BITS[dtype.name], 2 ** philox.BITS[dtype.name]
         if low < first or high - 1 > last:
             warnings.warn(f"{dtype} holds every integer from {first} to {last} only; numbers from {low} to {high - 1} will be rounded",
@@ -62,7 +62,7 @@ def check_float(dtype: np.dtype) -> None:
     Raises:
         DTypeError: not a floating point dtype.
     """
-    if dtype.kind != "f":
+    if dtype.kind not in FLOATS:
         raise DTypeError(f"these random numbers are floating point numbers, {dtype} has none; ask for dtype=float32, "
                          f"or draw integers by randint")
 
@@ -213,7 +213,7 @@ def randperm(n: int, *, generator: Any = None, dtype: Any = None, device: Any = 
         [0, 1, 2, 3, 4]
     """
     (n,), dtype = shape_of((n,)), canonical(dtype or "int64")
-    last = 1 if dtype.kind == "b" else np.iinfo(dtype).max if dtype.kind != "f" else 2 ** philox.BITS[dtype.name]
+    last = 1 if dtype.kind == "b" else np.iinfo(dtype).max if dtype.kind not in FLOATS else 2 ** philox.BITS[dtype.name]
     if n - 1 > last:
         raise DTypeError(f"a permutation of {n} numbers does not fit into {dtype}, whose integers end at {last}")
     return leaf(random_words(n, generator, device).argsort().astype(dtype, copy=False), requires_grad)

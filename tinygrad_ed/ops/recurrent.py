@@ -7,6 +7,7 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import Any, Callable, Sequence
 
+from ..autograd.modes import state
 from ..autograd.op import op
 from ..backend import namespace
 from ..backend.kernels import kernels
@@ -59,7 +60,7 @@ def _unrolled(step: Callable, x: Any, states: tuple, sizes: Sequence[int], rever
 # -- the fused operations ----------------------------------------------------------------------------------------------
 
 def _lstm_forward(x: Any, h: Any, c: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, w_hr: Any, *, sizes: tuple, reverse: bool) -> tuple:
-    y, last_h, last_c, *saved = kernels(x).lstm(x, h, c, w_ih, w_hh, b_ih, b_hh, w_hr, sizes, reverse)
+    y, last_h, last_c, *saved = kernels(x).lstm(x, h, c, w_ih, w_hh, b_ih, b_hh, w_hr, sizes, reverse, bool(state.recording))
     return (y, last_h, last_c), y, *saved
 
 
@@ -74,7 +75,7 @@ _lstm = op("lstm", _lstm_forward, match=("x", "h", "c", "w_ih", "w_hh", "b_ih", 
 
 
 def _gru_forward(x: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, *, sizes: tuple, reverse: bool) -> tuple:
-    y, last, *saved = kernels(x).gru(x, h, w_ih, w_hh, b_ih, b_hh, sizes, reverse)
+    y, last, *saved = kernels(x).gru(x, h, w_ih, w_hh, b_ih, b_hh, sizes, reverse, bool(state.recording))
     return (y, last), y, *saved
 
 

@@ -133,7 +133,7 @@ def others(x: Any, dim: int) -> Any:
 
 def _scanned(x: Any, dtype: Any) -> Any:
     """x in the dtype of its running sum or product: PyTorch's int64 for integers and booleans."""
-    return cast(x, dtypes.canonical(dtype) if dtype is not None else x.dtype if x.dtype.kind == "f" else dtypes.int64)
+    return cast(x, dtypes.canonical(dtype) if dtype is not None else x.dtype if x.dtype.kind in dtypes.FLOATS else dtypes.int64)
 
 
 @numpy_names

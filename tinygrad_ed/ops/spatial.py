@@ -5,6 +5,7 @@ from collections.abc import Callable
 from operator import index
 from typing import Any, Union
 
+from ..dtypes import FLOATS
 from ..errors import DomainError, DTypeError, ShapeError
 from ..tensor import Tensor
 from .broadcast import reshape_to
@@ -42,7 +43,7 @@ def check(name: str, input: Any, n: int) -> None:
     if input.ndim not in (n + 1, n + 2):
         sizes = ("L", "H, W", "D, H, W")[n - 1]
         raise ShapeError(f"{name} takes an input of shape (N, C, {sizes}) or (C, {sizes}), got {tuple(input.shape)}")
-    if input.dtype.kind != "f":
+    if input.dtype.kind not in FLOATS:
         raise DTypeError(f"{name} takes a floating point input, got {input.dtype}{list(input.shape)}; write input.float()")
 
 

@@ -14,6 +14,7 @@ A step that is left out leaves parameters, state and step counts alone.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from ..autograd.inplace import stamp
 from ..nn.utils.clip_grad import _gradients, get_total_norm
@@ -47,7 +48,11 @@ def unscale_(optimizer: Optimizer, scale: float) -> Tensor:
         >>> tg.optim.unscale_(optimizer, 1024), w.grad
         (tensor(False), tensor(6.))
     """
-    factor = 1 / float(positive("scale", scale))
+    return multiply_(optimizer, 1 / float(positive("scale", scale)))
+
+
+def multiply_(optimizer: Optimizer, factor: Any) -> Tensor:
+    """As `unscale_`, with the factor itself, which may be a 0-d array on the device."""
     gradients = _gradients([p for group in optimizer.param_groups for p in group["params"]])
     for g in gradients:
         g *= factor

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..autograd.inplace import stamp_all
 from ..backend import namespace
+from ..dtypes import finfo
 from ..errors import ShapeError
 from ..tensor import Tensor, wrap
 from .optimizer import Optimizer, at_least, norm
@@ -94,7 +95,7 @@ def _shapes(p: Tensor) -> dict[str, tuple[int, ...]]:
 def _update(group: dict[str, Any], p: Any, g: Any, t: float, state: dict[str, Any]) -> None:
     """The formula on the arrays of one parameter."""
     (eps1, eps2), lr, xp, count = group["eps"], float(group["lr"]), namespace(p), max(p.size, 1)
-    eps1 = float(xp.finfo(p.dtype).eps) if eps1 is None else eps1
+    eps1 = float(finfo(p.dtype).eps) if eps1 is None else eps1
     g, new = -g if group["maximize"] else g, t ** group["beta2_decay"]
     alpha = xp.maximum(norm(p) / count ** 0.5, eps2) * min(lr, t ** -0.5)
     p *= 1 - lr * group["weight_decay"]

@@ -61,14 +61,17 @@ class Adam(Optimizer):
     def _entries(self, group: dict[str, Any]) -> Iterable[str]:
         return self._like_parameter if group["amsgrad"] else self._like_parameter[:2]
 
+    def _rates(self, group: dict[str, Any], numbers: dict[str, float]) -> tuple[float, ...]:
+        lr, t, (beta1, beta2) = float(group["lr"]), numbers["step"], group["betas"]
+        c1, c2 = (1 - beta1 ** t, math.sqrt(1 - beta2 ** t)) if group.get("bias_correction", True) else (1.0, 1.0)
+        return lr * c2 / c1, group["eps"] * c2, 1 - lr * float(group["weight_decay"])
+
     def _update(self, group: dict[str, Any], x: Piece) -> None:
-        lr, t, (beta1, beta2), decay = float(group["lr"]), x.numbers["step"], group["betas"], float(group["weight_decay"])
-        corrected, decoupled = group.get("bias_correction", True), group["decoupled_weight_decay"]
-        c1, c2 = (1 - beta1 ** t, math.sqrt(1 - beta2 ** t)) if corrected else (1.0, 1.0)
+        (rate, eps, shrink), (beta1, beta2), decay = x.rates, group["betas"], float(group["weight_decay"])
+        decoupled = group["decoupled_weight_decay"] and decay != 0
         kernels(x.p).adam_step(             # m̂/(√v̂ + eps) = (c₂/c₁)·m/(√v + c₂·eps), which saves a pass
-            x.p, x.g, x.state["exp_avg"], x.state["exp_avg_sq"], x.state.get("max_exp_avg_sq"), lr * c2 / c1, float(beta1), float(beta2),
-            group["eps"] * c2, decay=0.0 if decoupled else decay, shrink=1 - lr * decay if decoupled else 1.0,
-            sign=-1.0 if group["maximize"] else 1.0)
+            x.p, x.g, x.state["exp_avg"], x.state["exp_avg_sq"], x.state.get("max_exp_avg_sq"), rate, float(beta1), float(beta2), eps,
+            decay=0.0 if decoupled else decay, shrink=shrink if decoupled else 1.0, sign=-1.0 if group["maximize"] else 1.0)
 
 
 class AdamW(Adam):

@@ -17,6 +17,7 @@ from ..tensor import wrap
 
 __all__ = ["Flat", "Piece"]
 
+EMPTY: Mapping[str, Any] = {}
 
 # -- who refers to an array --------------------------------------------------------------------------------------------
 
@@ -53,17 +54,20 @@ class Piece:
         state: the entries of the state that have the parameters' shape.
         numbers: the entries that are one number for each parameter, here the same for all.
         first: whether this is the first step of these parameters.
+        rows: where the numbers are kept.
+        rates: what `Optimizer._rates` makes of the numbers.
     """
 
-    __slots__ = ("p", "g", "state", "numbers", "first")
+    __slots__ = ("p", "g", "state", "numbers", "first", "rows", "rates")
 
-    def __init__(self, p: Any, g: Any, state: dict[str, Any], numbers: dict[str, float], first: bool):
-        self.p, self.g, self.state, self.numbers, self.first = p, g, state, numbers, first
+    def __init__(self, p: Any, g: Any, state: dict[str, Any], numbers: dict[str, float], first: bool, rows: Mapping[str, Any] = EMPTY,
+                 rates: Any = ()):
+        self.p, self.g, self.state, self.numbers, self.first, self.rows, self.rates = p, g, state, numbers, first, rows, rates
 
     def blocks(self) -> Iterator["Piece"]:
         """The piece in blocks that stay in a processor's cache from one operation to the next."""
         for p, g, *state in blocks(self.p, self.g, *self.state.values()):
-            yield Piece(p, g, dict(zip(self.state, state)), self.numbers, self.first)
+            yield Piece(p, g, dict(zip(self.state, state)), self.numbers, self.first, self.rows, self.rates)
 
 
 class Flat:
@@ -122,10 +126,11 @@ class Flat:
                 else:
                     p, g = self.params[start]._data, self.params[start]._grad._data
                     rest = [self.state_places[name][start] for name in entries]
-                piece = Piece(p, g, dict(zip(entries, rest)), {name: float(self.state[name][start]) for name in numbers}, first)
+                rows = {name: self.state[name][start:stop] for name in numbers}
+                piece = Piece(p, g, dict(zip(entries, rest)), {name: float(row[0]) for name, row in rows.items()}, first, rows)
                 yield piece
-                for name, value in piece.numbers.items():
-                    self.state[name][start:stop] = value
+                for name, row in rows.items():
+                    row[...] = piece.numbers[name]
             start = stop
 
     def _prepare(self, i: int, p: Any, states: Any, kept: list) -> tuple[bool, bool]:

@@ -15,9 +15,10 @@ import numpy as np
 from ..autograd.inplace import stamp_all
 from ..autograd.modes import enable_grad, no_grad
 from ..autograd.node import Handle, HookTable
-from ..backend import namespace, to_device
+from ..backend import capture, namespace, to_device
 from ..backend.kernels import kernels
-from ..errors import InPlaceError, ShapeError
+from ..dtypes import FLOATS
+from ..errors import CaptureError, InPlaceError, ShapeError
 from ..nn.parameter import clear_gradient
 from ..tensor import Tensor, as_array, wrap
 from .flat import Flat, Piece
@@ -157,9 +158,14 @@ class Optimizer:
     def _step_group(self, i: int, group: dict[str, Any]) -> None:
         """Write the new values of a group's parameters that have a gradient into their arrays."""
         entries = {name: self._start(group, name) for name in self._entries(group)}
+        recording = capture.active()
         for flat in self._flats_of(i, group["params"]):
             for piece in flat.pieces(self.state, self._numbers, entries, each=not self._elementwise):
-                self._advance(group, piece.numbers)
+                if recording is None:
+                    self._advance(group, piece.numbers)
+                    piece.rates = self._rates(group, piece.numbers)
+                else:
+                    piece.rates = self._recorded_rates(recording, group, piece)
                 for block in piece.blocks() if self._elementwise and self._blocks else (piece,):
                     self._update(group, block)
                 self._finish(group, piece.numbers)
@@ -191,6 +197,35 @@ class Optimizer:
         """Bring the numbers of the state to the step that is about to be made."""
         if "step" in numbers:
             numbers["step"] += 1
+
+    def _rates(self, group: dict[str, Any], numbers: dict[str, float]) -> tuple[float, ...]:
+        """What the formula needs of the numbers and of the learning rate; a method that computes with these alone can be captured."""
+        return ()
+
+    def _recorded_rates(self, recording: capture.Recording, group: dict[str, Any], x: Piece) -> Any:
+        """The rates of a captured step: on the device, those of each replay, before which the numbers advance.
+
+        Raises:
+            CaptureError: a method that computes with other numbers of the host, or whose state is not there yet.
+        """
+        method, groups, state = type(self).__name__, self.param_groups, self.state
+        count = len(self._rates(group, x.numbers))
+        if not count:
+            raise CaptureError(f"{method} computes with numbers of the host that change from step to step, so its step cannot be captured; "
+                               f"SGD in its classical form, Adam and AdamW can, or call optimizer.step() outside of the captured step")
+        if x.first:
+            raise CaptureError(f"{method} has no state yet for {x.p.size} parameters; make a step before the capture")
+        options = {name: value for name, value in group.items() if name not in ("params", "lr")}
+        recording.replay_only_if(f"the state or an option of {method} other than lr", lambda: (
+            self.param_groups is groups and self.state is state and all(group[name] == value for name, value in options.items())))
+
+        def rates() -> tuple[float, ...]:
+            numbers = {name: float(row[0]) for name, row in x.rows.items()}
+            self._advance(group, numbers)
+            for name, row in x.rows.items():
+                row[...] = numbers[name]
+            return self._rates(group, numbers)
+        return recording.numbers(rates, count, x.p.dtype)
 
     def _finish(self, group: dict[str, Any], numbers: dict[str, float]) -> None:
         """Bring the numbers of the state to the step that comes next, where they cannot be found when it comes."""
@@ -267,7 +302,7 @@ class Optimizer:
             array = as_array(value.detach() if hasattr(value, "detach") else value)
             if name in self._like_parameter and array.shape != p.shape:
                 raise ShapeError(f"{what} has shape {tuple(array.shape)}, the parameter {p.shape}; the state_dict belongs to another model")
-            return wrap(to_device(array.astype(p.dtype) if array.dtype.kind == "f" else array.copy(), p.device))
+            return wrap(to_device(array.astype(p.dtype) if array.dtype.kind in FLOATS else array.copy(), p.device))
         if isinstance(value, dict):
             return {k: self._restored("", v, p, what) for k, v in value.items()}
         if isinstance(value, (list, tuple)):

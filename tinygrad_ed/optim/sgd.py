@@ -120,8 +120,12 @@ class SGD(Optimizer):
                 p._data[...] = here
             stamp_all([p._data for p, _, _ in moved])
 
+    def _rates(self, group: dict[str, Any], numbers: dict[str, float]) -> tuple[float, ...]:
+        return (float(group["lr"]),) if _form(group) == "classical" else ()
+
     def _update(self, group: dict[str, Any], x: Piece) -> None:
-        lr, momentum, form, v = float(group["lr"]), group["momentum"], _form(group), x.state.get("momentum_buffer")
+        momentum, form, v = group["momentum"], _form(group), x.state.get("momentum_buffer")
+        lr = x.rates[0] if form == "classical" else float(group["lr"])
         if form == "classical" or not momentum:
             kernels(x.p).sgd_step(x.p, x.g, v, lr, momentum, 1.0 if x.first else 1.0 - group["dampening"], float(group["weight_decay"]),
                                   sign=-1.0 if group["maximize"] else 1.0, nesterov=group["nesterov"])

@@ -2,7 +2,7 @@
 
 An op that has kernels has a composed twin in plain ops, which is its documentation and the oracle that the kernels are tested
 against. `kernels(x)` is the engine that serves an array; `plain`, on the array's own module (NumPy or CuPy), has every kernel, and
-is what a reader reads. Other engines may serve some of them; `engines` chooses the one for NumPy's arrays.
+is what a reader reads. Other engines have some of them: `engines` chooses the one for NumPy's arrays, `cuda` serves those of CuPy.
 """
 from __future__ import annotations
 
@@ -35,5 +35,8 @@ def _first(array_type: type) -> Any:
         from . import engines
         engines.use(engines.default())
         return _engines[array_type]
-    from . import plain
-    return plain
+    if issubclass(array_type, np.generic):            # what NumPy makes of arrays without dimensions
+        return kernels(np.empty(0))
+    from . import cuda
+    register_engine(array_type, cuda)
+    return cuda

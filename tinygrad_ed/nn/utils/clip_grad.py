@@ -8,9 +8,11 @@ from typing import Any, Iterable, Union
 
 import numpy as np
 
-from ...autograd.inplace import stamp
+from ...autograd.inplace import stamp, stamp_all
 from ...backend import namespace
 from ...backend.kernels import kernels
+from ...backend.memory import joined
+from ...dtypes import FLOATS
 from ...errors import DomainError, DTypeError
 from ...ops.arguments import wide
 from ...tensor import Tensor, wrap
@@ -57,8 +59,9 @@ def _norm_of(arrays: list[Any], p: float) -> Any:
         return 0.0
     xp = namespace(arrays[0])
     if xp is not np:
-        parts = xp.stack([xp.asarray(_part(xp, a, p)) for a in arrays])
-        return parts.max() if p == math.inf else parts.min() if p == -math.inf else parts.sum() if p == 0 else parts.sum() ** (1 / p)
+        parts = [_part(xp, a, p) for a in joined(arrays)]
+        whole = parts[0] if len(parts) == 1 else getattr(xp.stack(parts), {math.inf: "max", -math.inf: "min"}.get(p, "sum"))()
+        return xp.sqrt(whole) if p == 2 else whole if p in (0, math.inf, -math.inf) else whole ** (1 / p)
     parts = [float(_part(np, a, p)) for a in arrays]
     if math.isinf(p):
         return math.nan if any(map(math.isnan, parts)) else max(parts) if p > 0 else min(parts)
@@ -75,7 +78,7 @@ def _norm_of(arrays: list[Any], p: float) -> Any:
 def _total(arrays: list[Any], norm_type: float, error_if_nonfinite: bool) -> Tensor:
     p = float(norm_type)
     for a in arrays:
-        if a.dtype.kind != "f":
+        if a.dtype.kind not in FLOATS:
             raise DTypeError(f"the norm of floating point tensors is taken, got {a.dtype} of shape {a.shape}")
     total = _norm_of(arrays, p)
     if error_if_nonfinite and not math.isfinite(total):
@@ -85,7 +88,7 @@ def _total(arrays: list[Any], norm_type: float, error_if_nonfinite: bool) -> Ten
                           f"autograd.detect_anomaly(), or leave error_if_nonfinite=False")
     dtype = np.result_type(*[a.dtype for a in arrays]) if arrays else np.dtype("float32")
     xp = namespace(*arrays)
-    return wrap(xp.asarray(total).astype(dtype))
+    return wrap(xp.asarray(total).astype(dtype, copy=False))
 
 
 def get_total_norm(tensors: Tensors, norm_type: float = 2.0, error_if_nonfinite: bool = False, foreach: bool | None = None) -> Tensor:
@@ -178,11 +181,12 @@ def _scale(arrays: list[Any], max_norm: float, total: Tensor) -> None:
         factor = max_norm / (float(norm) + 1e-6)
         if factor >= 1:
             return
+        for a in arrays:
+            a *= factor
     else:
-        factor = namespace(norm).minimum(max_norm / (norm + 1e-6), 1)
-    for a in arrays:
-        a *= factor
-        stamp(a)
+        for a in joined(arrays):
+            kernels(a).clip_to_norm(a, norm, max_norm)
+    stamp_all(arrays)
 
 
 def clip_grad_value_(parameters: Tensors, clip_value: float, foreach: bool | None = None) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from ...autograd.op import op
 from ...backend.kernels import kernels
+from ...dtypes import FLOATS
 from ...errors import ShapeError
 from ...tensor import Tensor, wrap
 from ..arguments import require_float
@@ -44,7 +45,7 @@ _prelu = op("prelu", lambda x, weight: kernels(x).prelu(x, weight), match=("x", 
 def _limited(name: str, input: Tensor, low: float, high: float, inplace: bool) -> Tensor:
     if input.dtype.kind == "b":
         require_float(input, name)
-    kind = float if input.dtype.kind == "f" else int
+    kind = float if input.dtype.kind in FLOATS else int
     return written(name, input, _hardtanh(input, low=kind(low), high=kind(high)), inplace)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from ...autograd.op import op
 from ...backend.kernels import kernels
 from ...backend.kernels.window import Window
+from ...dtypes import FLOATS
 from ...errors import DTypeError, ShapeError
 from ...tensor import Tensor
 from ..broadcast import reshape_to
@@ -91,7 +92,7 @@ def fold(input: Tensor, output_size: Size, kernel_size: Size, dilation: Size = 1
     sizes = integers("fold", "output_size", output_size, 2, 1)
     if input.ndim not in (2, 3):
         raise ShapeError(f"fold takes columns of shape (N, C*K*L, windows) or (C*K*L, windows), got {tuple(input.shape)}")
-    if input.dtype.kind != "f":
+    if input.dtype.kind not in FLOATS:
         raise DTypeError(f"fold takes a floating point input, got {input.dtype}{list(input.shape)}; write input.float()")
     outputs, taps = window.outputs(sizes, window.padding), prod(window.kernel)
     expected = prod([max(n, 0) for n in outputs])

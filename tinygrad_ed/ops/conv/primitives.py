@@ -38,8 +38,8 @@ _channel_sums = op("channel_sums", lambda xp, x: _sums(xp, x), x=lambda g, x_sha
 
 def _sums(xp: Any, x: Any) -> Any:
     rows = x.reshape(x.shape[0] * x.shape[1], -1) if x.size else xp.zeros((x.shape[0] * x.shape[1], 0), x.dtype)
-    rows = rows.astype("float32") if x.dtype.char == "e" else rows
-    sums = (rows @ xp.ones(rows.shape[1], rows.dtype)).reshape(x.shape[:2])
+    rows = rows.astype("float32") if x.dtype.char in "eE" else rows
+    sums = kernels(x).matmul(rows, xp.ones(rows.shape[1], rows.dtype)).reshape(x.shape[:2])
     return sums.sum(axis=0).astype(x.dtype, copy=False)
 
 

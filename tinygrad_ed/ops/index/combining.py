@@ -8,6 +8,7 @@ import numpy as np
 
 from ...autograd.op import op
 from ...backend import namespace
+from ...dtypes import FLOATS
 from ...errors import ShapeError
 from ...tensor import Tensor, as_array, normalize_dim
 from ..broadcast import reshape_to
@@ -182,12 +183,12 @@ def _reduced(x: Any, source: Any, index: Any, dim: int, count: int, reduce: str,
     xp = namespace(index)
     terms = spread(xp.ones(source.shape, dtype=x.dtype), index, shape=x.shape, **at) + int(include_self)
     terms = xp.maximum(terms, 1)                      # where nothing was combined, the sum of one
-    return total / terms if x.dtype.kind == "f" else floor_divide(total, terms)
+    return total / terms if x.dtype.kind in FLOATS else floor_divide(total, terms)
 
 
 def _neutral(dtype: np.dtype, largest: bool) -> Any:
     """What never wins: -∞ or the least integer in a maximum, and the opposite in a minimum."""
-    if dtype.kind == "f":
+    if dtype.kind in FLOATS:
         return -np.inf if largest else np.inf
     limits = np.iinfo(dtype)
     return limits.min if largest else limits.max

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...autograd.op import op
 from ...backend import device_of, namespace, to_device
+from ...backend.determinism import add_at
 from ...errors import DeviceError, DTypeError, IndexRangeError, ShapeError
 from ...tensor import Tensor, as_array, normalize_dim
 from ..broadcast import expand_to
@@ -67,7 +68,7 @@ def _add_rows(xp: Any, total: Any, index: Any, rows: Any) -> None:
     """total[index[i]] += rows[i] for every i, in order."""
     inner = total.shape[1]
     if xp is not np:
-        xp.add.at(total, index, rows)
+        add_at(xp, total, index, rows)
     elif inner > 1 and rows.size > 16384 and rows.dtype.kind == "f":   # NumPy's add.at takes five times as long
         from scipy.sparse import csc_array
         one_hot = csc_array((np.ones(len(index), total.dtype), index, np.arange(len(index) + 1)), shape=(len(total), len(index)))

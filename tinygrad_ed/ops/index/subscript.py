@@ -13,6 +13,7 @@ from ...autograd.modes import state
 from ...autograd.op import op
 from ...autograd.runtime import explain
 from ...backend import device_of, namespace, to_device
+from ...dtypes import FLOATS
 from ...errors import DeviceError, DTypeError, IndexRangeError, ShapeError
 from ...tensor import Tensor, as_array, normalize_dim, wrap
 from ..broadcast import expand_to, permute_to, reshape_to
@@ -95,7 +96,7 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
             write(part, without_ones(value, part.shape), WRITE)
         return
     part = viewed(input, basic)
-    recorded = state.recording and part.dtype.kind == "f" and (_is_recorded(part) or value.requires_grad)
+    recorded = state.recording and part.dtype.kind in FLOATS and (_is_recorded(part) or value.requires_grad)
     if recorded or not part.is_cpu:                   # a device writes in no order at all, put_at lets the last value stay
         write(part, put_at(part, selectors, value), WRITE, fresh=True)
         return
@@ -140,7 +141,7 @@ def written(value: Any, input: Any, strict: bool) -> Tensor:
     """
     x, dtype = raw(input), input.dtype
     if not isinstance(value, Tensor):
-        array = np.full((), value, dtype) if type(value) is float and dtype.kind == "f" else as_array(value, dtype=dtype)
+        array = np.full((), value, dtype) if type(value) is float and dtype.kind in FLOATS else as_array(value, dtype=dtype)
         if type(array) is not type(x):
             array = to_device(array, device_of(x)) if array.ndim else namespace(x).full((), array.item(), dtype=dtype)
         return wrap(array)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...backend import namespace
+from ...dtypes import FLOATS
 from ...errors import DTypeError, ShapeError
 from ...tensor import Tensor, normalize_dim
 from ..broadcast import expand_to, reshape_to
@@ -68,7 +69,7 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
         tensor([4., 0., 2.])
     """
     x, dim, index, source = slices(input, dim, index, source, "index_add")
-    if isinstance(alpha, float) and source.dtype.kind != "f":
+    if isinstance(alpha, float) and source.dtype.kind not in FLOATS:
         raise DTypeError(f"index_add of {source.dtype} takes an integer alpha, got {alpha}")
     source = source if alpha == 1 else source * alpha
     return shaped(x + spread(source, index, shape=x.shape, dim=dim, count=1), input)

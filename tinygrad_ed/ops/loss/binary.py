@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ...autograd.op import op
+from ...dtypes import finfo
 from ...errors import DomainError, ShapeError
 from ...tensor import Tensor
 from ..elementwise import clamp, logaddexp, pow, sigmoid
@@ -185,4 +186,4 @@ def sigmoid_focal_loss(inputs: Tensor, targets: Tensor, alpha: float = 0.25, gam
 
 def focus(wrong: Tensor, gamma: float) -> Tensor:
     """(1 - p_t)^γ, whose derivative where 1 - p_t is 0 is 0 also for γ below 1."""
-    return pow(clamp(wrong, min=float(np.finfo(wrong.dtype).tiny)), gamma)
+    return pow(clamp(wrong, min=float(finfo(wrong.dtype).tiny)), gamma)

@@ -7,6 +7,7 @@ import numpy as np
 
 from ...autograd.op import op
 from ...backend.kernels import kernels
+from ...dtypes import FLOATS
 from ...errors import DTypeError, IndexRangeError, ShapeError
 from ...tensor import Tensor
 from ..elementwise import expm1, where
@@ -92,7 +93,7 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, *
     if not 0.0 <= label_smoothing <= 1.0:
         raise ValueError(f"label_smoothing lies in [0, 1], got {label_smoothing}")
     _check("cross_entropy", input, weight, reduction)
-    if target.dtype.kind == "f" and target.shape == input.shape:
+    if target.dtype.kind in FLOATS and target.shape == input.shape:
         return _from_probabilities(input, target, weight, ignore_index, reduction, label_smoothing)
     return _of_classes("cross_entropy", _cross_entropy, input, target, weight, ignore_index, reduction, smoothing=float(label_smoothing))
 
@@ -189,8 +190,8 @@ def focal_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, *, g
 
 def _check(name: str, input: Tensor, weight: Tensor | None, reduction: str) -> None:
     check_reduction(reduction)
-    if input.ndim == 0 or input.dtype.kind != "f":
-        error = ShapeError if input.dtype.kind == "f" else DTypeError
+    if input.ndim == 0 or input.dtype.kind not in FLOATS:
+        error = ShapeError if input.dtype.kind in FLOATS else DTypeError
         raise error(f"{name} takes a floating point input of shape (C), (N, C) or (N, C, d1, ...), got {input.dtype}{list(input.shape)}")
     check_weight(name, weight, input, input.shape[min(1, input.ndim - 1)])
 

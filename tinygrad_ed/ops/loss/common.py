@@ -9,6 +9,7 @@ import numpy as np
 
 from ...autograd.op import op
 from ...backend.kernels import kernels
+from ...dtypes import FLOATS
 from ...errors import DTypeError, GraphError, ShapeError
 from ...tensor import Tensor
 from ..activation.common import is_differentiated
@@ -37,7 +38,7 @@ def check_float(name: str, **inputs: Any) -> None:
         DTypeError: another dtype.
     """
     for argument, x in inputs.items():
-        if x.dtype.kind != "f":
+        if x.dtype.kind not in FLOATS:
             raise DTypeError(f"{name} takes floating point tensors, its {argument} is {x.dtype}; write {argument}.float()")
 
 

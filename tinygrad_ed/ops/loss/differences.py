@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import math
 
+from ...dtypes import FLOATS
 from ...errors import DomainError, DTypeError, ShapeError
 from ...tensor import Tensor
 from ..elementwise import abs, clamp, square
@@ -25,7 +26,7 @@ _huber = elementwise("huber_loss", "huber_loss", _huber_twin, lambda g, slope: m
 def _difference(name: str, primitive, input: Tensor, target: Tensor, reduction: str, weight: Tensor | None, weighted_mean: bool = True,
                 factor: float = 1.0, at: tuple = ()) -> Tensor:
     check_reduction(reduction)
-    if input.dtype.kind != "f" and target.dtype.kind != "f":
+    if input.dtype.kind not in FLOATS and target.dtype.kind not in FLOATS:
         raise DTypeError(f"{name} takes floating point tensors, got {input.dtype} and {target.dtype}; write input.float()")
     if weight is not None and weight.shape != input.shape:
         raise ShapeError(f"{name}: input has shape {input.shape}, weight {weight.shape}; they must be equal")

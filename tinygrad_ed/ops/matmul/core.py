@@ -4,10 +4,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
-from ... import dtypes
 from ...autograd.op import op
+from ...backend.kernels import kernels
 from ...errors import ShapeError
 from ..broadcast import expand_to, permute_to, reshape_to
 
@@ -49,17 +47,13 @@ def row(x: Any) -> Any:
 
 
 def product(a: Any, b: Any) -> Any:
-    """a @ b of arrays; a stack of matrices times one matrix or vector is one product of all their rows.
+    """a @ b of arrays.
 
     Raises:
         ShapeError: shapes that do not multiply.
     """
     try:
-        if a.dtype is dtypes.float16 and type(a) is np.ndarray:       # BLAS has no float16, and NumPy's own loop is 60 times slower
-            return product(a.astype(dtypes.float32), b.astype(dtypes.float32)).astype(dtypes.float16)
-        if a.ndim > 2 and b.ndim <= 2:
-            return (rows(a) @ b).reshape(a.shape[:-1] + b.shape[1:])
-        return a @ b
+        return kernels(a).matmul(a, b)
     except (ValueError, AttributeError):
         raise _mismatch(a, b) from None
 
@@ -137,20 +131,16 @@ def _affine(x: Any, weight: Any, bias: Any = None) -> Any:
     if x.ndim == 0 or not 1 <= weight.ndim <= 2 or x.shape[-1] != weight.shape[-1]:
         raise ShapeError(f"linear takes an input (…, in) and a weight (out, in), got shapes {x.shape} and {weight.shape}; "
                          f"make the layer with in_features={x.shape[-1] if x.ndim else 1}")
-    y = product(x, weight.T)
-    if bias is None:
-        return y
-    if bias.ndim == 1 == weight.ndim - 1 and bias.shape[0] in (1, weight.shape[0]):
-        y += bias
-        return y
-    if weight.ndim == 2 and bias.ndim:
+    if weight.ndim == 2 and (bias is None or bias.shape == weight.shape[:1]):
+        return kernels(x).linear(x, weight, bias)
+    if weight.ndim == 2 and bias.shape not in ((), (1,)):
         raise ShapeError(f"linear: the weight (out, in) of shape {weight.shape} takes a bias ({weight.shape[0]},), got {bias.shape}")
-    return y + bias
+    y = product(x, weight.T)
+    return y if bias is None else y + bias
 
 
-column_sums = op("column_sums", lambda xp, x: product(xp.ones(math.prod(x.shape[:-1]), x.dtype), rows(x)),
-                 x=lambda g, x_shape: expand_to(g, shape=x_shape),
-                 doc="x summed over all dimensions but the last: a product with ones, which BLAS does several times faster than a sum.")
+column_sums = op("column_sums", lambda x: kernels(x).column_sums(x), x=lambda g, x_shape: expand_to(g, shape=x_shape),
+                 doc="x summed over all dimensions but the last, the gradient of a bias.")
 
 
 def _for_weight(g: Any, x: Any, shape: tuple) -> Any:

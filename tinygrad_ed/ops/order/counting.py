@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ...backend import device_of, namespace
+from ...dtypes import FLOATS
 from ...errors import DTypeError, ShapeError
 from ...tensor import Tensor, as_array, wrap
 from ..arguments import one
@@ -222,7 +223,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
         tensor([0., 2., 1., 0.])
     """
     x = raw(input)
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in FLOATS:
         raise DTypeError(f"histc is defined for floating point tensors, got {x.dtype}; write x.float() or bincount(x)")
     if min == max and x.size:
         min, max = float(x.min()), float(x.max())

@@ -7,6 +7,7 @@ import numpy as np
 
 from ...autograd.op import op
 from ...backend import device_of, namespace
+from ...dtypes import FLOATS
 from ...errors import DTypeError, ShapeError
 from ...tensor import Tensor, as_array, wrap
 from ..arguments import ValuesIndices, one
@@ -91,7 +92,7 @@ def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> A
 
 def _median_of_all(input: Any, skip_nan: bool) -> Any:
     x = raw(input)
-    if x.size == 0 and x.dtype.kind != "f":
+    if x.size == 0 and x.dtype.kind not in FLOATS:
         raise ShapeError(f"the median of a tensor of shape {x.shape}: there are no elements, and {x.dtype} has no NaN")
     return _median(input, skip_nan=skip_nan)
 

@@ -41,8 +41,8 @@ _all = op("all", lambda x, *, dims, keepdim: x.all(axis=dims, keepdims=keepdim))
 
 def _to_sum(x: Any, dtype: Any) -> tuple[Any, np.dtype]:
     """x ready to be summed or multiplied, and the dtype of the result: PyTorch's int64 for integers and booleans."""
-    dtype = dtypes.canonical(dtype) if dtype is not None else x.dtype if x.dtype.kind == "f" else dtypes.int64
-    return (cast(x, dtype) if x.dtype.kind == "f" else x), dtype
+    dtype = dtypes.canonical(dtype) if dtype is not None else x.dtype if x.dtype.kind in dtypes.FLOATS else dtypes.int64
+    return (cast(x, dtype) if x.dtype.kind in dtypes.FLOATS else x), dtype
 
 
 @numpy_names
@@ -69,7 +69,7 @@ def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = 
     """
     dims = over(input, dim)
     x, dtype = _to_sum(input, dtype)
-    if x.dtype.kind == "f":
+    if x.dtype.kind in dtypes.FLOATS:
         return sum_over(x, dims=dims, keepdim=keepdim)
     return sum_as(x, dims=dims, keepdim=keepdim, dtype=dtype)
 
@@ -95,7 +95,7 @@ def nansum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any
         >>> tg.nansum(tg.tensor([1.0, float("nan"), 3.0]))
         tensor(4.)
     """
-    x = input if input.dtype.kind != "f" else where(isnan(input), 0.0, input)
+    x = input if input.dtype.kind not in dtypes.FLOATS else where(isnan(input), 0.0, input)
     return sum(x, dim, keepdim, dtype=dtype)
 
 
@@ -128,7 +128,7 @@ def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any =
 def _to_float(x: Any, dtype: Any, name: str) -> Any:
     if dtype is not None:
         dtype = dtypes.canonical(dtype)
-        if dtype.kind != "f":
+        if dtype.kind not in dtypes.FLOATS:
             raise DTypeError(f"{name} has floating point values, dtype={dtype} cannot hold them; write {name}(x, dtype=float32)")
         x = cast(x, dtype)
     require_float(x, name)

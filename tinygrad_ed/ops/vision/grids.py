@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...backend import module_of
+from ...dtypes import FLOATS
 from ...errors import DTypeError, ShapeError
 from ...tensor import Tensor, wrap
 from ..broadcast import permute_to, reshape_to
@@ -48,7 +49,7 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None =
     if d not in (2, 3) or theta.shape != (size[0], d, d + 1) or min(sizes) < 1:
         raise ShapeError(f"affine_grid takes theta (N, 2, 3) and size (N, C, H, W), or (N, 3, 4) and (N, C, D, H, W), got theta "
                          f"{theta.shape} and size {tuple(size)}")
-    if theta.dtype.kind != "f":
+    if theta.dtype.kind not in FLOATS:
         raise DTypeError(f"affine_grid takes floating point maps, got {theta.dtype}; write theta.float()")
     xp = module_of(theta.device)
     steps = [xp.asarray(np.linspace(-1, 1, n) * (1 if align_corners else (n - 1) / n) if n > 1 else [0.0], theta.dtype) for n in sizes]
@@ -122,7 +123,7 @@ def _check(input: Tensor, grid: Tensor, mode: str, padding_mode: str) -> None:
                          f"got {input.shape} and {grid.shape}")
     if mode == "bicubic" and d != 2:
         raise ShapeError(f"grid_sample in mode bicubic takes images (N, C, H, W), got {input.shape}")
-    if input.dtype != grid.dtype or input.dtype.kind != "f":
+    if input.dtype != grid.dtype or input.dtype.kind not in FLOATS:
         raise DTypeError(f"grid_sample takes an input and a grid of one floating point dtype, got {input.dtype} and {grid.dtype}; "
                          f"write grid.to(input.dtype)")
 

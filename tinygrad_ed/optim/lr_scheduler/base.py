@@ -9,6 +9,7 @@ from copy import deepcopy
 from typing import Any, Callable, Iterator, Mapping
 
 from ...autograd.modes import no_grad
+from ...backend import capture
 from ...tensor import Tensor
 from ..optimizer import Optimizer
 
@@ -109,6 +110,7 @@ class LRScheduler:
 
     def _update_lr(self, epoch: int | None = None) -> None:
         """Go to the next epoch, or to the one given, and write its values."""
+        capture.forbid("scheduler.step(), which the host does,", "call it after the captured step, which reads the new lr at its next replay")
         before = self.last_epoch
         self.last_epoch = before + 1 if epoch is None else epoch
         try:

@@ -7,12 +7,14 @@ by rounding, and what one keeps for the way back the other understands.
 Importing this raises ImportError where the kernels have not been built; `engines` asks.
 """
 from ..plain import *
+from .activation import *
 from .attention import *
 from .class_loss import *
 from .conv import *
 from .dropout import *
 from .elementwise import *
 from .embedding import *
+from .matmul import *
 from .norm import *
 from .optim import *
 from .pool import *

@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from setuptools.command.build_ext import build_ext
 
 HERE = Path(__file__).parent
 SOURCES = HERE / "c"
-HANDWRITTEN = sorted(path.stem for path in SOURCES.glob("*.c") if path.stem not in ("binding", "memory", "threads"))
+MODULE = ("binding", "memory", "multiply", "threads")         # what holds the kernels together
+HANDWRITTEN = sorted(path.stem for path in SOURCES.glob("*.c") if path.stem not in MODULE)
 FAMILIES = [*HANDWRITTEN, "elementwise"]
 LETTERS = {"real": "r", "int64_t": "i", "uint64_t": "u", "uint8_t": "b", "double": "g"}
 MOST_ARGUMENTS = 32                                   # as in c/binding.c
@@ -191,10 +193,18 @@ def _compiles(compiler: list[str], flags: list[str], program: str = "int f(int x
             return False
 
 
+def _in_parallel(compile: Any) -> Any:
+    """A compiler's function for several sources that compiles them at the same time."""
+    def compile_all(sources: list[str], **options: Any) -> list[str]:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return sum(pool.map(lambda source: compile([source], **options), sources), [])
+    return compile_all
+
+
 def extensions() -> list[Extension]:
     """The extension, its own sources only; the rest is written when it is built."""
     # relative paths, as setuptools wants them
-    return [Extension(NAME, [os.path.relpath(SOURCES / f"{name}.c") for name in ("binding", "memory", "threads")], optional=True,
+    return [Extension(NAME, [os.path.relpath(SOURCES / f"{name}.c") for name in MODULE], optional=True,
                       depends=[os.path.relpath(p) for p in sorted([*SOURCES.glob("*"), HERE.parent / "bodies.py", Path(__file__)])])]
 
 
@@ -209,6 +219,7 @@ class BuildKernels(build_ext):
             ext.sources = [*ext.sources, *write_sources(folder)]
             ext.include_dirs += [numpy.get_include(), str(SOURCES), str(folder)]
             self._choose_flags(ext)
+            self.compiler.compile = _in_parallel(self.compiler.compile)
             super().build_extension(ext)
         except Exception as error:                    # whatever is missing: the package works without
             print(f"tinygrad_ed: the compiled kernels were not built ({error}); NumPy's serve instead, slower", file=sys.stderr)

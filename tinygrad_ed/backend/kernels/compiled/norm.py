@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from .. import plain
+from ..plain.norm import by_batch, by_batch_backward
 from . import _native
 from .arrays import PIECE, fitted, like, rows_at_once
 
-__all__ = ["batch_norm", "batch_norm_backward", "group_norm", "group_norm_backward", "layer_norm", "layer_norm_backward", "rms_norm",
-           "rms_norm_backward"]
+__all__ = ["batch_norm", "batch_norm_backward", "batch_norm_relu", "batch_norm_relu_backward", "fixed_norm", "group_norm",
+           "group_norm_backward", "layer_norm", "layer_norm_backward", "rms_norm", "rms_norm_backward"]
 
 
 # -- over rows ---------------------------------------------------------------------------------------------------------
@@ -110,31 +111,59 @@ def _channels_at_once(x: Any, length: int) -> int:
 
 
 def batch_norm(x: Any, weight: Any, bias: Any, eps: float) -> tuple:
+    return _by_batch(x, weight, bias, eps, False)
+
+
+def batch_norm_backward(g: Any, x: Any, weight: Any, mean: Any, var: Any, eps: float, needs: tuple) -> tuple:
+    return _by_batch_backward(g, x, weight, None, mean, var, eps, needs, False)
+
+
+def batch_norm_relu(x: Any, weight: Any, bias: Any, eps: float) -> tuple:
+    return _by_batch(x, weight, bias, eps, True)
+
+
+def batch_norm_relu_backward(g: Any, x: Any, weight: Any, bias: Any, mean: Any, var: Any, eps: float, needs: tuple) -> tuple:
+    return _by_batch_backward(g, x, weight, bias, mean, var, eps, needs, True)
+
+
+def _by_batch(x: Any, weight: Any, bias: Any, eps: float, relu: bool) -> tuple:
     suited = fitted(x, weight, bias)
     if suited is None or not x.size:
-        return plain.batch_norm(x, weight, bias, eps)
+        return by_batch(x, weight, bias, eps, relu)
     x, weight, bias = suited
     samples, channels, *rest = x.shape
     length = prod(rest)
     y, mean, var = like(x), np.empty(channels, x.dtype), np.empty(channels, x.dtype)
+    arrays = (x, weight, bias, y, mean, var, samples, channels)
     if length == 1:
-        _native.batch_norm_columns(channels, _channels_at_once(x, 1), x, weight, bias, y, mean, var, samples, channels, eps)
+        _native.batch_norm_columns(channels, _channels_at_once(x, 1), *arrays, eps, relu)
     else:
-        _native.batch_norm(channels, _channels_at_once(x, length), x, weight, bias, y, mean, var, samples, channels, length, eps)
+        _native.batch_norm(channels, _channels_at_once(x, length), *arrays, length, eps, relu)
     return y, mean, var
 
 
-def batch_norm_backward(g: Any, x: Any, weight: Any, mean: Any, var: Any, eps: float, needs: tuple) -> tuple:
-    suited = fitted(g, x, weight, mean, var)
+def _by_batch_backward(g: Any, x: Any, weight: Any, bias: Any, mean: Any, var: Any, eps: float, needs: tuple, relu: bool) -> tuple:
+    suited = fitted(g, x, weight, bias, mean, var)
     if suited is None or not x.size:
-        return plain.batch_norm_backward(g, x, weight, mean, var, eps, needs)
-    g, x, weight, mean, var = suited
+        return by_batch_backward(g, x, weight, bias, mean, var, eps, needs, relu)
+    g, x, weight, bias, mean, var = suited
     samples, channels, *rest = x.shape
     length = prod(rest)
     dx, dw, db = like(x) if needs[0] else None, np.empty(channels, x.dtype), np.empty(channels, x.dtype)
-    arrays = (g, x, weight, mean, var, dx, dw, db, samples, channels)
+    arrays = (g, x, weight, bias, mean, var, dx, dw, db, samples, channels)
     if length == 1:
-        _native.batch_norm_columns_backward(channels, _channels_at_once(x, 1), *arrays, eps)
+        _native.batch_norm_columns_backward(channels, _channels_at_once(x, 1), *arrays, eps, relu)
     else:
-        _native.batch_norm_backward(channels, _channels_at_once(x, length), *arrays, length, eps)
+        _native.batch_norm_backward(channels, _channels_at_once(x, length), *arrays, length, eps, relu)
     return dx, dw, db
+
+
+def fixed_norm(x: Any, mean: Any, scale: Any, bias: Any, relu: bool = False) -> Any:
+    suited = fitted(x, mean, scale, bias)
+    if suited is None or not x.size or any(v is not None and v.size != x.shape[1] for v in suited[1:]):
+        return plain.fixed_norm(x, mean, scale, bias, relu)
+    x, mean, scale, bias = suited
+    channels, length, y = x.shape[1], prod(x.shape[2:]), like(x)
+    row = length if length > 1 else channels
+    _native.fixed_norm(x.size // row, rows_at_once(row), x, mean, scale, bias, y, channels, length, relu)
+    return y

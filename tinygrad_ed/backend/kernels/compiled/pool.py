@@ -39,8 +39,17 @@ def max_pool(x: Any, window: Window, outputs: Sizes) -> tuple[Any, Any]:
         return plain.max_pool(x, window, outputs)
     x, = suited
     y, where = np.empty((*x.shape[:2], *outputs), x.dtype), np.empty((*x.shape[:2], *outputs), "uint8")
-    _native.max_pool(*_planes(x, prod(outputs) * prod(window.kernel)), x, y, where, *sides[0], *sides[1])
+    planes = _planes(x, prod(outputs) * prod(window.kernel))
+    if _is_of_four(window, x.shape[2:], outputs):
+        _native.max_pool_of_four(*planes, x, y, where, x.shape[2], outputs[0], x.shape[3], outputs[1])
+    else:
+        _native.max_pool(*planes, x, y, where, *sides[0], *sides[1])
     return y, where
+
+
+def _is_of_four(window: Window, inputs: Sizes, outputs: Sizes) -> bool:
+    """Whether the windows are of two by two, side by side, and all of their elements inputs."""
+    return window.kernel == window.stride == (2, 2) and window[2:] == ((0, 0), (1, 1)) and all(2 * m <= n for n, m in zip(inputs, outputs))
 
 
 def max_pool_input(g: Any, where: Any, window: Window, inputs: Sizes) -> Any:

@@ -12,12 +12,13 @@ import numpy as np
 from .. import plain
 from . import _native
 from .arrays import fitted
+from .matmul import linear
 
 __all__ = ["gru", "gru_backward", "lstm", "lstm_backward", "rnn", "rnn_backward"]
 
 Sizes = Sequence[int]
-_PRODUCT = 1 << 20       # multiplications in a piece of a product
 _PANEL = 128             # bytes of a panel's row, as in c/product.h
+_FEW = 8                 # sequences below which a step's products with the inputs are slow
 
 
 # -- what the layers share ---------------------------------------------------------------------------------------------
@@ -49,23 +50,15 @@ def _packed(x: Any, transposed: bool = False) -> Any:
     return panels
 
 
-def _piece(work: int) -> int:
-    """How many rows of a product make a piece, of so many multiplications each: a multiple of the rows of a tile."""
-    return max(8, _PRODUCT // max(1, work) // 8 * 8)
-
-
-def _times(a: Any, b: Any, bias: Any = None, transposed: bool = False, first: int = 0) -> Any:
-    """The columns of a from `first` on, as many as b has rows, times b or its transposed, plus a bias."""
-    k, n = b.shape[::-1] if transposed else b.shape
-    c = np.empty((len(a), n), a.dtype)
-    _native.rows_product(len(a), _piece(k * n), a, _packed(b, transposed), bias, c, n, k, a.shape[1], first)
-    return c
+def _piece(rows: int) -> int:
+    """How many rows of a product make a piece: a multiple of a tile's, and no fewer than needed, since every piece reads all panels."""
+    return -(-rows // (16 * _native.threads())) * 8
 
 
 def _transposed_times(a: Any, panels: Any, out: Any, first: int = 0) -> Any:
     """The product of aᵀ, of columns of a from `first` on, with a packed matrix, in `out`."""
     n = out.shape[1]
-    _native.columns_product(len(out), _piece(len(a) * n), a, panels, None, out, None, n, 0, len(a), a.shape[1], first)
+    _native.columns_product(len(out), _piece(len(out)), a, panels, None, out, None, n, 0, len(a), a.shape[1], first)
     return out
 
 
@@ -75,8 +68,28 @@ def _weight_gradients(d: Any, x: Any, before: Any, w_ih: Any, w_hh: Any, needs: 
     if dw_ih is None or dw_hh is None:
         return (dw_ih if dw_ih is None else _transposed_times(d, _packed(x), dw_ih), dw_hh if dw_hh is None else _transposed_times(d, before, dw_hh))
     n, m = dw_ih.shape[1], dw_hh.shape[1]
-    _native.columns_product(len(w_hh), _piece(len(d) * (n + m)), d, before, _packed(x), dw_hh, dw_ih, m, n, len(d), d.shape[1], 0)
+    _native.columns_product(len(w_hh), _piece(len(w_hh)), d, before, _packed(x), dw_hh, dw_ih, m, n, len(d), d.shape[1], 0)
     return dw_ih, dw_hh
+
+
+def _inputs(x: Any, w_ih: Any, sequences: int, keep: bool) -> tuple[Any, Any, Any]:
+    """What the kernels take for the products with the inputs: x, the packed weights, and memory for all rows or for those of a step.
+
+    Where a step has few rows it is faster to make the products of all rows at once: then nothing, nothing, and these.
+    """
+    if sequences < _FEW:
+        return None, None, linear(x, w_ih, None)
+    return x, _packed(w_ih, transposed=True), np.empty((len(x) if keep else sequences, len(w_ih)), x.dtype)
+
+
+def _bias(b_ih: Any, b_hh: Any, w_ih: Any) -> Any:
+    """The sum of the biases, or zeros."""
+    return np.zeros(len(w_ih), w_ih.dtype) if b_ih is None else b_ih + b_hh
+
+
+def _inputs_gradient(x: Any, w_ih: Any, need: bool) -> tuple[Any, Any]:
+    """What the kernels take for the gradient of the inputs: the packed weights, and memory."""
+    return (_packed(w_ih), np.empty_like(x)) if need else (None, None)
 
 
 def _suited(x: Any, w_hh: Any, *arrays: Any) -> tuple | None:
@@ -86,19 +99,21 @@ def _suited(x: Any, w_hh: Any, *arrays: Any) -> tuple | None:
 
 # -- LSTM --------------------------------------------------------------------------------------------------------------
 
-def lstm(x: Any, h: Any, c: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, w_hr: Any, sizes: Sizes, reverse: bool) -> tuple:
+def lstm(x: Any, h: Any, c: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, w_hr: Any, sizes: Sizes, reverse: bool,
+         keep: bool = True) -> tuple:
     suited = _suited(x, w_hh, h, c, w_ih, b_ih, b_hh, w_hr)
     if suited is None:
-        return plain.lstm(x, h, c, w_ih, w_hh, b_ih, b_hh, w_hr, sizes, reverse)
+        return plain.lstm(x, h, c, w_ih, w_hh, b_ih, b_hh, w_hr, sizes, reverse, keep)
     x, w_hh, h, c, w_ih, b_ih, b_hh, w_hr = suited
-    rows, (n, hidden), outputs = len(x), c.shape, h.shape[1]
-    gates = _times(x, w_ih, None if b_ih is None else b_ih + b_hh, transposed=True)
-    y, cells, tanhs = (np.empty((rows, k), x.dtype) for k in (outputs, hidden, hidden))
-    h, c = h.copy(), c.copy()
+    (n, hidden), outputs = c.shape, h.shape[1]
+    keep = keep or n < _FEW
+    inputs, w, gates = _inputs(x, w_ih, n, keep)
+    cells, tanhs = np.empty((2, len(x) if keep else n, hidden), x.dtype)
+    y, h, c = np.empty((len(x), outputs), x.dtype), h.copy(), c.copy()
     r, inner = (None, None) if w_hr is None else (_packed(w_hr, transposed=True), np.empty((n, hidden), x.dtype))
-    _native.lstm(n, _together(n), *_steps(tuple(sizes)), _packed(w_hh, transposed=True), r, inner, gates, y, cells, tanhs, h, c, len(sizes), hidden,
-                 outputs, reverse)
-    return y, h, c, gates, cells, tanhs
+    _native.lstm(n, _together(n), *_steps(tuple(sizes)), inputs, w, _bias(b_ih, b_hh, w_ih), _packed(w_hh, transposed=True), r,
+                 inner, gates, y, cells, tanhs, h, c, len(sizes), x.shape[1], hidden, outputs, reverse, keep)
+    return y, h, c, *((gates, cells, tanhs) if keep else (None,) * 3)
 
 
 def lstm_backward(dy: Any, dh: Any, dc: Any, x: Any, h: Any, c: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, w_hr: Any, sizes: Sizes,
@@ -111,12 +126,12 @@ def lstm_backward(dy: Any, dh: Any, dc: Any, x: Any, h: Any, c: Any, w_ih: Any, 
     dh, dc, d, parts = dh.copy(), dc.copy(), np.empty((rows, 4 * hidden), x.dtype), np.empty((-(-n // piece), 4 * hidden), x.dtype)
     before = _panels(x, rows, outputs) if needs[4] else None
     r, inner, dys = (None,) * 3 if w_hr is None else (_packed(w_hr), np.empty((n, hidden), x.dtype), np.empty((rows, outputs), x.dtype))
+    w, dx = _inputs_gradient(x, w_ih, needs[0])
     _native.lstm_backward(n, piece, *_steps(tuple(sizes)), _packed(w_hh), r, inner, gates, y, cells, tanhs, h, c, dy, dh, dc, d, parts, dys, before,
-                          len(sizes), rows, hidden, outputs, reverse, piece)
+                          w, dx, len(sizes), rows, x.shape[1], hidden, outputs, reverse, piece)
     o = gates[:, 3 * hidden:]
     dw_hr = None if w_hr is None else _transposed_times(dys, _packed(o * tanhs), np.empty_like(w_hr))
-    return (_times(d, w_ih) if needs[0] else None, dh, dc,
-            *_weight_gradients(d, x, before, w_ih, w_hh, needs[3:]), *_bias_gradients(parts.sum(axis=0), needs[5:]), dw_hr)
+    return (dx, dh, dc, *_weight_gradients(d, x, before, w_ih, w_hh, needs[3:]), *_bias_gradients(parts.sum(axis=0), needs[5:]), dw_hr)
 
 
 def _bias_gradients(total: Any, needs: Sequence[bool]) -> tuple:
@@ -126,21 +141,21 @@ def _bias_gradients(total: Any, needs: Sequence[bool]) -> tuple:
 
 # -- GRU ---------------------------------------------------------------------------------------------------------------
 
-def gru(x: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, sizes: Sizes, reverse: bool) -> tuple:
+def gru(x: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, sizes: Sizes, reverse: bool, keep: bool = True) -> tuple:
     suited = _suited(x, w_hh, h, w_ih, b_ih, b_hh)
     if suited is None:
-        return plain.gru(x, h, w_ih, w_hh, b_ih, b_hh, sizes, reverse)
+        return plain.gru(x, h, w_ih, w_hh, b_ih, b_hh, sizes, reverse, keep)
     x, w_hh, h, w_ih, b_ih, b_hh = suited
     n, hidden = h.shape
-    bias, inner_bias = None, None
+    bias, inner_bias = _bias(b_ih, b_hh, w_ih), np.zeros(hidden, x.dtype) if b_hh is None else b_hh[2 * hidden:]
     if b_ih is not None:
-        bias, inner_bias = b_ih.copy(), b_hh[2 * hidden:]
-        bias[:2 * hidden] += b_hh[:2 * hidden]
-    gates = _times(x, w_ih, bias, transposed=True)
-    y, inner, products, h = (*np.empty((2, len(x), hidden), x.dtype), np.empty((n, 3 * hidden), x.dtype), h.copy())
-    _native.gru(n, _together(n), *_steps(tuple(sizes)), _packed(w_hh, transposed=True), inner_bias, products, gates, y, inner, h, len(sizes), hidden,
-                reverse)
-    return y, h, gates, inner
+        bias[2 * hidden:] = b_ih[2 * hidden:]
+    keep = keep or n < _FEW
+    inputs, w, gates = _inputs(x, w_ih, n, keep)
+    y, inner, h = np.empty((len(x), hidden), x.dtype), np.empty((len(x) if keep else n, hidden), x.dtype), h.copy()
+    _native.gru(n, _together(n), *_steps(tuple(sizes)), inputs, w, bias, _packed(w_hh[:2 * hidden], transposed=True),
+                _packed(w_hh[2 * hidden:], transposed=True), inner_bias, gates, y, inner, h, len(sizes), x.shape[1], hidden, reverse, keep)
+    return y, h, *((gates, inner) if keep else (None, None))
 
 
 def gru_backward(dy: Any, dh: Any, x: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, sizes: Sizes, reverse: bool, y: Any,
@@ -153,14 +168,15 @@ def gru_backward(dy: Any, dh: Any, x: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: A
     dh, d, parts = dh.copy(), np.empty((rows, 4 * hidden), x.dtype), np.empty((-(-n // piece), 4 * hidden), x.dtype)
     before = _panels(x, rows, hidden) if needs[3] else None
     v = _packed(np.concatenate([w_hh[2 * hidden:], w_hh[:2 * hidden]]))
-    _native.gru_backward(n, piece, *_steps(tuple(sizes)), v, gates, y, inner, h, dy, dh, d, parts, before, len(sizes), rows, hidden, reverse, piece)
+    w, dx = _inputs_gradient(x, w_ih, needs[0])
+    _native.gru_backward(n, piece, *_steps(tuple(sizes)), v, gates, y, inner, h, dy, dh, d, parts, before, w, dx, len(sizes), rows, x.shape[1],
+                         hidden, reverse, piece)
     d_inner, d_rzn = np.split(parts.sum(axis=0), [hidden])
     dw_hh = np.empty_like(w_hh) if needs[3] else None
     if dw_hh is not None:
         _transposed_times(d, before, dw_hh[:2 * hidden], hidden)
         _transposed_times(d, before, dw_hh[2 * hidden:])
-    return (_times(d, w_ih, first=hidden) if needs[0] else None, dh,
-            _transposed_times(d, _packed(x), np.empty_like(w_ih), hidden) if needs[2] else None, dw_hh, d_rzn if needs[4] else None,
+    return (dx, dh, _transposed_times(d, _packed(x), np.empty_like(w_ih), hidden) if needs[2] else None, dw_hh, d_rzn if needs[4] else None,
             np.concatenate([d_rzn[:2 * hidden], d_inner]) if needs[5] else None)
 
 
@@ -172,8 +188,10 @@ def rnn(x: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, relu: bool, 
         return plain.rnn(x, h, w_ih, w_hh, b_ih, b_hh, relu, sizes, reverse)
     x, w_hh, h, w_ih, b_ih, b_hh = suited
     n, hidden = h.shape
-    y, h = _times(x, w_ih, None if b_ih is None else b_ih + b_hh, transposed=True), h.copy()
-    _native.rnn(n, _together(n), *_steps(tuple(sizes)), _packed(w_hh, transposed=True), y, h, len(sizes), hidden, relu, reverse)
+    inputs, w, y = _inputs(x, w_ih, n, True)
+    h = h.copy()
+    _native.rnn(n, _together(n), *_steps(tuple(sizes)), inputs, w, _bias(b_ih, b_hh, w_ih), _packed(w_hh, transposed=True), y, h,
+                len(sizes), x.shape[1], hidden, relu, reverse)
     return y, h
 
 
@@ -186,7 +204,7 @@ def rnn_backward(dy: Any, dh: Any, x: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: A
     rows, (n, hidden), piece = len(x), h.shape, _together(len(h))
     dh, d, parts = dh.copy(), np.empty((rows, hidden), x.dtype), np.empty((-(-n // piece), hidden), x.dtype)
     before = _panels(x, rows, hidden) if needs[3] else None
-    _native.rnn_backward(n, piece, *_steps(tuple(sizes)), _packed(w_hh), y, h, dy, dh, d, parts, before, len(sizes), rows, hidden, relu, reverse,
-                         piece)
-    return (_times(d, w_ih) if needs[0] else None, dh,
-            *_weight_gradients(d, x, before, w_ih, w_hh, needs[2:]), *_bias_gradients(parts.sum(axis=0), needs[4:]))
+    w, dx = _inputs_gradient(x, w_ih, needs[0])
+    _native.rnn_backward(n, piece, *_steps(tuple(sizes)), _packed(w_hh), y, h, dy, dh, d, parts, before, w, dx, len(sizes), rows, x.shape[1],
+                         hidden, relu, reverse, piece)
+    return (dx, dh, *_weight_gradients(d, x, before, w_ih, w_hh, needs[2:]), *_bias_gradients(parts.sum(axis=0), needs[4:]))

@@ -8,6 +8,7 @@ from .distance import *
 from .dropout import *
 from .embedding import *
 from .loss import *
+from .matmul import *
 from .norm import *
 from .optim import *
 from .pool import *

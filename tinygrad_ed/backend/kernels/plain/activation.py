@@ -23,8 +23,8 @@ INF = math.inf
 
 
 def wide(x: Any) -> Any:
-    """An array in the precision to compute in: float16 as float32, others, and None, as they are."""
-    return x if x is None or x.dtype.char != "e" else x.astype("float32")
+    """An array in the precision to compute in: float16 and bfloat16 as float32, others, and None, as they are."""
+    return x if x is None or x.dtype.char not in "eE" else x.astype("float32")
 
 
 def _in_pieces(body: Callable) -> Callable:

@@ -11,6 +11,7 @@ from typing import Any, Iterator, Sequence
 import numpy as np
 
 from ... import namespace
+from ..products import product
 from .memory import empty
 
 __all__ = ["attention", "attention_backward"]
@@ -47,19 +48,19 @@ def attention(q: Any, k: Any, v: Any, mask: Any, keep: Any, causal: bool, scale:
     ones = xp.ones((shape[-1], 1), q.dtype)
     for part in _parts(shape, q):
         e, total, out = exps[part], sums[part], y[part]
-        xp.matmul(q[part] * scale, k[part].swapaxes(-1, -2), out=e)
+        product(q[part] * scale, k[part].swapaxes(-1, -2), out=e)
         if mask is not None and mask.dtype.kind == "b":
             hidden = ~mask[part]
         elif mask is not None:
             e += mask[part]
         _exponentials(xp, e, hidden)
-        xp.matmul(e, ones, out=total)
+        product(e, ones, out=total)
         if mask is not None:
             xp.copyto(total, 1, where=total == 0)     # a query that sees no key: 0 / 1
         if keep is not None:
             total *= keep_prob
             e = e * keep[part]
-        xp.divide(e @ v[part], total, out=out)
+        xp.divide(product(e, v[part]), total, out=out)
     return y, exps, sums
 
 
@@ -79,25 +80,25 @@ def attention_backward(dy: Any, q: Any, k: Any, v: Any, mask: Any, keep: Any, ca
         e = exps[part]
         g = dy[part] / sums[part]
         if dv is not None:
-            xp.matmul((e if keep is None else e * keep[part]).swapaxes(-1, -2), g, out=dv[part])
+            product((e if keep is None else e * keep[part]).swapaxes(-1, -2), g, out=dv[part])
         if not (needs[0] or needs[1] or needs[3]):
             continue
-        d = xp.matmul(g, v[part].swapaxes(-1, -2), out=None if ds is None else ds[part])
+        d = product(g, v[part].swapaxes(-1, -2), out=None if ds is None else ds[part])
         if keep is not None:
             d *= keep[part]
         g *= y[part]
         d -= g.sum(axis=-1, keepdims=True) * keep_prob
         d *= e
         if dq is not None:
-            xp.multiply(d @ k[part], scale, out=dq[part])
+            xp.multiply(product(d, k[part]), scale, out=dq[part])
         if dk is not None:
-            xp.matmul(d.swapaxes(-1, -2), q[part] * scale, out=dk[part])
+            product(d.swapaxes(-1, -2), q[part] * scale, out=dk[part])
     return dq, dk, dv, ds
 
 
 def _weights(xp: Any, q: Any, k: Any, mask: Any, causal: bool, scale: float, lse: Any) -> Any:
     """e^(s - lse), the weights again from the logarithms of the sums."""
-    s = q * scale @ k.swapaxes(-1, -2)
+    s = product(q * scale, k.swapaxes(-1, -2))
     if mask is not None and mask.dtype.kind == "b":
         s = xp.where(mask, s, -xp.inf).astype(q.dtype)
     elif mask is not None:

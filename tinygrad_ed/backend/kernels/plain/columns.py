@@ -7,6 +7,7 @@ from typing import Any, Iterator
 
 import numpy as np
 
+from ..products import product
 from ..window import Sizes, Window
 from .memory import Scratch, zeros
 
@@ -19,8 +20,8 @@ _MANY_OUTPUTS = 64       # outputs per image from which on a product for each im
 
 
 def precision(dtype: np.dtype) -> np.dtype:
-    """The dtype to compute in: float16 is summed in float32."""
-    return np.dtype("float32") if dtype.char == "e" else dtype
+    """The dtype to compute in: float16 and bfloat16 are summed in float32."""
+    return np.dtype("float32") if dtype.char in "eE" else dtype
 
 
 class Columns:
@@ -138,13 +139,13 @@ class Columns:
         """matrix·columns + bias for some windows: a block (n, O, *outputs)."""
         columns, n, outputs = self.gather(windows), len(windows), windows.shape[3:3 + len(self.outputs)]
         if self.channels_last:
-            y = self.xp.matmul(columns, matrix.swapaxes(1, 2), out=self._products(self.groups, columns.shape[1], self.filters))
+            y = product(columns, matrix.swapaxes(1, 2), out=self._products(self.groups, columns.shape[1], self.filters))
             if bias is not None:
                 y += bias.reshape(self.groups, 1, self.filters)
             y = y.reshape(self.groups, n, *outputs, self.filters)
             y = y.transpose(1, 0, y.ndim - 1, *range(2, y.ndim - 1))
         else:
-            y = self.xp.matmul(matrix, columns, out=self._products(self.groups, self.filters, columns.shape[2]))
+            y = product(matrix, columns, out=self._products(self.groups, self.filters, columns.shape[2]))
             if bias is not None:
                 y += bias.reshape(self.groups, self.filters, 1)
             y = y.reshape(self.groups, self.filters, n, *outputs)
@@ -161,9 +162,9 @@ class Columns:
         """Add the columns matrixᵀ·split to `total`, each where `gather` would take it from."""
         count, n = split.shape[2], len(total)
         if self.channels_last:
-            columns = self.xp.matmul(split.swapaxes(1, 2), matrix, out=self._columns(self.groups, count, self.rows))
+            columns = product(split.swapaxes(1, 2), matrix, out=self._columns(self.groups, count, self.rows))
         else:
-            columns = self.xp.matmul(matrix.swapaxes(1, 2), split, out=self._columns(self.groups, self.rows, count))
+            columns = product(matrix.swapaxes(1, 2), split, out=self._columns(self.groups, self.rows, count))
         outputs = (lines.stop - lines.start, *self.outputs[1:])
         shape = (n, self.groups, self.channels, *outputs, *self.window.kernel)
         taps_first = (*range(3 + len(outputs), len(shape)), *range(3 + len(outputs)))

@@ -13,6 +13,7 @@ from math import prod
 from typing import Any, Iterator
 
 from ... import namespace
+from ..products import product
 from ..window import Sizes, Window
 from .columns import Columns, precision
 from .memory import empty, zeros
@@ -28,7 +29,7 @@ def conv_output(x: Any, weight: Any, bias: Any, window: Window, groups: int, out
     matrix = columns.matrix(weight)
     if columns.are_pixels and y.flags.c_contiguous and y.dtype == columns.dtype:
         part = y.reshape(len(x), groups, columns.filters, prod(outputs))
-        xp.matmul(matrix, x.reshape(len(x), groups, columns.channels, prod(outputs)), out=part)
+        product(matrix, x.reshape(len(x), groups, columns.channels, prod(outputs)), out=part)
         if bias is not None:
             part += bias.reshape(groups, columns.filters, 1)
         return y
@@ -47,7 +48,7 @@ def conv_weight(g: Any, x: Any, window: Window, groups: int) -> Any:
         windows = columns.windows(x[images])
         for lines in columns.lines():
             gathered = columns.gather(windows[:, :, :, lines])
-            total += columns.split(g[images, :, lines]) @ (gathered if columns.channels_last else gathered.swapaxes(1, 2))
+            total += product(columns.split(g[images, :, lines]), gathered if columns.channels_last else gathered.swapaxes(1, 2))
     return columns.weight(total).astype(x.dtype, copy=False)
 
 

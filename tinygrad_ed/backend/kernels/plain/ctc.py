@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ... import namespace
+from ...determinism import add_at
 from .activation import wide
 from .memory import empty
 
@@ -102,5 +103,5 @@ def ctc_loss_backward(g: Any, loss: Any, gamma: Any, where: Any, shape: tuple, d
     xp = namespace(gamma)
     g = wide(xp.where(xp.isfinite(loss) | (g == 0), g, xp.nan))
     d = xp.zeros(shape, gamma.dtype)
-    xp.add.at(d.reshape(-1), where.reshape(-1), (gamma * -g[:, None]).reshape(-1))
+    add_at(xp, d.reshape(-1), where.reshape(-1), (gamma * -g[:, None]).reshape(-1))
     return d.astype(dtype, copy=False)

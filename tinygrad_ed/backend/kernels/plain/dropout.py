@@ -1,12 +1,13 @@
 """Dropout: which elements stay, decided by random bits, and the product with that."""
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ... import namespace, philox
 from .memory import empty
 
-__all__ = ["dropout", "dropout_mask", "random_words"]
+__all__ = ["dropout", "dropout_mask", "random_mask", "random_words"]
 
 
 def random_words(seed: int, offset: int, blocks: int) -> Any:
@@ -16,10 +17,13 @@ def random_words(seed: int, offset: int, blocks: int) -> Any:
 
 def dropout_mask(words: Any, shape: tuple, limit: int, bits: int) -> Any:
     """True where an element stays: where its own 8, 16 or 32 random bits, in row-major order of the elements, are a number below the limit."""
-    n = 1
-    for length in shape:
-        n *= length
-    return (words.view(f"uint{bits}")[:n] <= limit - 1).reshape(shape)
+    return (words.view(f"uint{bits}")[:math.prod(shape)] <= limit - 1).reshape(shape)
+
+
+def random_mask(place: tuple[int, int], shape: tuple, limit: int, bits: int) -> Any:
+    """The mask of the words of a place, (seed, offset); on a device an array of both numbers is a place too, which is read when the kernel runs."""
+    n = math.prod(shape)
+    return dropout_mask(random_words(*place, -(-n * bits // (64 * philox.BLOCK))), shape, limit, bits)
 
 
 def dropout(x: Any, keep: Any, scale: float) -> Any:

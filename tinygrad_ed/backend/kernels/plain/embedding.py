@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ... import namespace
+from ...determinism import add_at
 from .activation import wide
 from .memory import zeros
 
@@ -44,7 +45,7 @@ def _sum_rows(xp: Any, rows: Any, index: Any, count: int) -> Any:
         from scipy.sparse import csc_array
         return csc_array((np.ones(len(index), rows.dtype), index, np.arange(len(index) + 1)), shape=(count, len(index))) @ rows
     total = zeros(xp, (count, rows.shape[1]), rows.dtype)
-    xp.add.at(total, index, rows)
+    add_at(xp, total, index, rows)
     return total
 
 

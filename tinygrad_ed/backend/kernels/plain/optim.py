@@ -5,16 +5,21 @@ from typing import Any
 
 import numpy as np
 
-from ... import namespace
+from ... import is_array, namespace
 from ...memory import blocks
 
-__all__ = ["adam_step", "sgd_step", "sum_of_squares"]
+__all__ = ["adam_step", "clip_to_norm", "sgd_step", "sum_of_squares"]
 
 
 def _gradient(p: Any, g: Any, decay: float, sign: float) -> Any:
     """±g + decay·p."""
     g = g if sign > 0 else -g
     return g + decay * p if decay else g
+
+
+def _number(x: Any, p: Any) -> Any:
+    """A number, in p's dtype where it is a 0-d array on the device."""
+    return x.astype(p.dtype, copy=False) if is_array(x) else x
 
 
 def adam_step(p: Any, g: Any, m: Any, v: Any, largest: Any, rate: float, beta1: float, beta2: float, eps: float, decay: float = 0.0,
@@ -27,7 +32,7 @@ def adam_step(p: Any, g: Any, m: Any, v: Any, largest: Any, rate: float, beta1: 
         m: the average of the gradients.
         v: the average of their squares.
         largest: the largest v so far, which takes v's place in the step (amsgrad), or None.
-        rate: lr·√(1 - β₂ᵗ)/(1 - β₁ᵗ) in step t.
+        rate: lr·√(1 - β₂ᵗ)/(1 - β₁ᵗ) in step t; this, eps and shrink may be 0-d device arrays, which are read when the kernel runs.
         beta1: β₁.
         beta2: β₂.
         eps: ε·√(1 - β₂ᵗ).
@@ -35,10 +40,11 @@ def adam_step(p: Any, g: Any, m: Any, v: Any, largest: Any, rate: float, beta1: 
         shrink: 1 - lr·weight_decay where that is decoupled.
         sign: -1 to go uphill.
     """
+    rate, eps, shrink = (_number(x, p) for x in (rate, eps, shrink))
     for block in blocks(p, g, m, v, largest):
         p, g, m, v, largest = block
         xp, g = namespace(p), _gradient(p, g, decay, sign)
-        if shrink != 1:
+        if is_array(shrink) or shrink != 1:
             p *= shrink
         work = xp.multiply(g, 1 - beta1)              # the only temporary array
         m *= beta1
@@ -58,7 +64,11 @@ def adam_step(p: Any, g: Any, m: Any, v: Any, largest: Any, rate: float, beta1: 
 
 def sgd_step(p: Any, g: Any, v: Any, lr: float, momentum: float = 0.0, fresh: float = 1.0, decay: float = 0.0, sign: float = 1.0,
              nesterov: bool = False) -> None:
-    """v ← momentum·v + fresh·g, p ← p - lr·v, or with Nesterov p - lr·(g + momentum·v), with g = sign·g + decay·p; without v, p ← p - lr·g."""
+    """v ← momentum·v + fresh·g, p ← p - lr·v, or with Nesterov p - lr·(g + momentum·v), with g = sign·g + decay·p; without v, p ← p - lr·g.
+
+    lr may be a 0-d device array, which is read when the kernel runs.
+    """
+    lr = _number(lr, p)
     for block in blocks(p, g, v):
         p, g, v = block
         g = _gradient(p, g, decay, sign)
@@ -69,8 +79,13 @@ def sgd_step(p: Any, g: Any, v: Any, lr: float, momentum: float = 0.0, fresh: fl
         p -= lr * g
 
 
+def clip_to_norm(x: Any, norm: Any, limit: float) -> None:
+    """x ← x·min(1, limit/(norm + 1e-6)), where the norm is a 0-d array on x's device."""
+    x *= namespace(x).minimum(limit / (norm + 1e-6), 1)
+
+
 def sum_of_squares(x: Any) -> Any:
-    """Σ x² of all elements, as a 0-d array; float16 in float32."""
+    """Σ x² of all elements, as a 0-d array; float16 and bfloat16 in float32."""
     xp = namespace(x)
-    flat = (x if x.dtype.char != "e" else x.astype("float32")).reshape(-1)
+    flat = (x if x.dtype.char not in "eE" else x.astype("float32")).reshape(-1)
     return np.asarray(xp.vdot(flat, flat)) if xp is np else xp.vdot(flat, flat)

@@ -66,7 +66,8 @@ def _weight_gradients(xp: Any, d: Any, dh: Any, x: Any, before: Any, needs: Sequ
 
 # -- LSTM --------------------------------------------------------------------------------------------------------------
 
-def lstm(x: Any, h: Any, c: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, w_hr: Any, sizes: Sizes, reverse: bool) -> tuple:
+def lstm(x: Any, h: Any, c: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, w_hr: Any, sizes: Sizes, reverse: bool,
+         keep: bool = True) -> tuple:
     """i, f, o = σ(W x + V h + b), g = tanh(W x + V h + b), c' = f·c + i·g, h' = o·tanh(c'), projected by w_hr where there is one.
 
     Args:
@@ -80,6 +81,7 @@ def lstm(x: Any, h: Any, c: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, w_h
         w_hr: (outputs, hidden), or None where outputs = hidden.
         sizes: how many sequences take part in each step.
         reverse: begin at the last step.
+        keep: whether what the way back needs is returned too; an engine may return None in its place.
 
     Returns:
         The states of all rows, the last states, the last cells; and for the way back the gates (rows, 4·hidden), the cells of all
@@ -167,7 +169,7 @@ def lstm_backward(dy: Any, dh: Any, dc: Any, x: Any, h: Any, c: Any, w_ih: Any, 
 
 # -- GRU ---------------------------------------------------------------------------------------------------------------
 
-def gru(x: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, sizes: Sizes, reverse: bool) -> tuple:
+def gru(x: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, sizes: Sizes, reverse: bool, keep: bool = True) -> tuple:
     """r, z = σ(W x + b + V h + e), n = tanh(W x + b + r·(V h + e)), h' = (1 - z)·n + z·h.
 
     Args:
@@ -179,6 +181,7 @@ def gru(x: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, sizes: Sizes
         b_hh: (3·hidden), or None.
         sizes: how many sequences take part in each step.
         reverse: begin at the last step.
+        keep: whether what the way back needs is returned too; an engine may return None in its place.
 
     Returns:
         The states of all rows, the last states; and for the way back the gates (rows, 3·hidden) and V h + e of n, (rows, hidden).

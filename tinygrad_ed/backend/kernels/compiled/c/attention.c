@@ -13,11 +13,6 @@
 
 #define KEYS 128
 #define MOST 256                        /* numbers of a query or a value */
-#ifdef _MSC_VER
-#define ALIGNED __declspec(align(64))
-#else
-#define ALIGNED __attribute__((aligned(64)))
-#endif
 
 /* Where head `head` of all batches' begins in an array. */
 static inline idx place(const int64_t *strides, idx head, idx heads) { return head / heads * strides[0] + head % heads * strides[1]; }

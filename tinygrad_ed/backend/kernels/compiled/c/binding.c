@@ -10,6 +10,7 @@
 #include <Python.h>
 #include <numpy/arrayobject.h>
 
+#include "binding.h"
 #include "families.h"                   /* generated: FAMILIES, the tables of kernels in float and in double */
 #include "memory.h"
 #include "threads.h"
@@ -37,6 +38,19 @@ static int suits(PyArrayObject *a, char letter, int is_double, int written) {
     int type = PyArray_TYPE(a), flags = NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED | NPY_ARRAY_NOTSWAPPED | (written ? NPY_ARRAY_WRITEABLE : 0);
     int equal = letter == 'b' ? PyArray_ITEMSIZE(a) == 1 : PyArray_EquivTypenums(type, type_of(letter, is_double));
     return equal && PyArray_CHKFLAGS(a, flags & ~NPY_ARRAY_NOTSWAPPED) && PyArray_ISNOTSWAPPED(a);
+}
+
+/* Let a kernel do its n elements, in pieces. */
+int run(kernel_call call, const union arg *args, idx n, idx piece) {
+    if (n <= piece) {                                   /* small: done before another thread could begin */
+        if (n > 0) call(0, n, args);
+        return 0;
+    }
+    if (memory_serve() < 0) return -1;
+    Py_BEGIN_ALLOW_THREADS
+    parallel_for(call, args, n, piece);
+    Py_END_ALLOW_THREADS
+    return 0;
 }
 
 static PyObject *call_kernel(PyObject *self, PyObject *const *given, size_t nargsf, PyObject *names) {
@@ -69,15 +83,7 @@ static PyObject *call_kernel(PyObject *self, PyObject *const *given, size_t narg
     }
     if (PyErr_Occurred()) return NULL;
     if (piece < 1) return PyErr_Format(PyExc_ValueError, "%s: a piece has at least 1 element, got %zd", versions[0]->name, piece);
-    kernel_call call = versions[is_double]->call;
-    if (n <= piece) {                                   /* small: done before another thread could begin */
-        if (n > 0) call(0, n, args);
-    } else {
-        if (memory_serve() < 0) return NULL;
-        Py_BEGIN_ALLOW_THREADS
-        parallel_for(call, args, n, piece);
-        Py_END_ALLOW_THREADS
-    }
+    if (run(versions[is_double]->call, args, n, piece) < 0) return NULL;
     Py_RETURN_NONE;
 }
 
@@ -143,6 +149,7 @@ static PyObject *instructions(PyObject *module, PyObject *unused) {
 static PyMethodDef functions[] = {
     {"fits", (PyCFunction)(void (*)(void))fits, METH_FASTCALL, "Whether kernels can take these arrays as they are."},
     {"like", like, METH_O, "An array with the shape and dtype of another, and arbitrary contents."},
+    {"multiply", (PyCFunction)(void (*)(void))multiply, METH_FASTCALL, "multiply(a, b, bias=None): a @ b plus a row, or None where no kernel suits."},
     {"set_threads", set_threads, METH_O, "Set how many threads work, the caller included."},
     {"threads", threads, METH_NOARGS, "How many threads work, the caller included."},
     {"instructions", instructions, METH_NOARGS, "The instruction set that the loader chose."},

@@ -16,6 +16,46 @@
 #define POSITIONS 240                   /* of a piece of the outputs, whose sums stay in the nearest cache */
 #define STRETCH 256                     /* rows of the second factor, which stay there too */
 
+/* -- rows and columns exchanged ------------------------------------------------------------------------------------ */
+
+#if defined(__GNUC__) && !defined(__clang__)
+#define SIDE ((int)(sizeof(vec32) / sizeof(real)))
+typedef word mask32 __attribute__((vector_size(sizeof(vec32))));
+
+/* to[j, i] = from[i, j] of a square as large as a vector, in registers: every step interleaves its upper half with its lower one */
+INLINE void turn(const real *from, idx row, real *to, idx to_row) {
+    vec32 a[SIDE], b[SIDE];
+    mask32 low, high;
+    UNROLL for (int i = 0; i < SIDE; i++) low[i] = i / 2 + i % 2 * SIDE, high[i] = low[i] + SIDE / 2;
+    UNROLL for (int i = 0; i < SIDE; i++) a[i] = *(const vec32 *)(from + i * row);
+    UNROLL for (int step = 1; step < SIDE; step *= 2) {
+        UNROLL for (int i = 0; i < SIDE / 2; i++) {
+            b[2 * i] = __builtin_shuffle(a[i], a[i + SIDE / 2], low);
+            b[2 * i + 1] = __builtin_shuffle(a[i], a[i + SIDE / 2], high);
+        }
+        UNROLL for (int i = 0; i < SIDE; i++) a[i] = b[i];
+    }
+    UNROLL for (int i = 0; i < SIDE; i++) *(vec32 *)(to + i * to_row) = a[i];
+}
+#else
+#define SIDE 16
+INLINE void turn(const real *from, idx row, real *to, idx to_row) {
+    for (idx i = 0; i < SIDE; i++)
+        for (idx j = 0; j < SIDE; j++) to[j * to_row + i] = from[i * row + j];
+}
+#endif
+
+/* to[j, i] = from[i, j] for i < rows, j < columns */
+INLINE void turned(const real *restrict from, idx row, idx rows, idx columns, real *restrict to, idx to_row) {
+    const idx whole = rows - rows % SIDE, along = columns - columns % SIDE;
+    for (idx i = 0; i < whole; i += SIDE)
+        for (idx j = 0; j < along; j += SIDE) turn(from + i * row + j, row, to + j * to_row + i, to_row);
+    for (idx i = 0; i < rows; i++)
+        for (idx j = i < whole ? along : 0; j < columns; j++) to[j * to_row + i] = from[i * row + j];
+}
+
+/* -- frames and matrices ------------------------------------------------------------------------------------------- */
+
 /* The frames: planes of sizes (a, b, c) at (i, j, k) in planes of sizes (D, H, W), zeros around */
 KERNEL void conv_frame(idx begin, idx end, const real *X, real *FRAME, idx a, idx b, idx c, idx i, idx j, idx k, idx D, idx H, idx W) {
     for (idx plane = begin; plane < end; plane++) {
@@ -49,13 +89,9 @@ KERNEL void conv_turned(idx begin, idx end, const real *G, real *M, idx n, idx w
         idx first = block % blocks * width, count = least(width, filters - first);
         const real *restrict g = G + (block / blocks * filters + first) * n;
         real *restrict m = M + block * n * width;
-        for (idx j = 0; j < n; j += 16) {
-            idx stop = least(j + 16, n);
-            for (idx o = 0; o < count; o++)
-                for (idx q = j; q < stop; q++) m[q * width + o] = g[o * n + q];
-            for (idx q = j; q < stop && count < width; q++)
-                for (idx o = count; o < width; o++) m[q * width + o] = 0;
-        }
+        turned(g, n, count, n, m, width);
+        for (idx q = 0; q < n && count < width; q++)
+            for (idx o = count; o < width; o++) m[q * width + o] = 0;
     }
 }
 
@@ -83,14 +119,11 @@ INLINE void outputs(enum kind kind, idx begin, idx end, const real *X, const rea
                 tile(kind, p, offsets + r, least(STRETCH, rows - r), m + r * width, sums + j * width);
             }
         real *restrict y = Y + (group * filters + channel) * plane;
-        for (idx j = 0; j < count; j += 16) {
-            idx stop = least(j + 16, count);
+        if (!places)
+            turned(sums, width, count, used, y + first, plane);
+        else
             for (idx o = 0; o < used; o++)
-                if (places)
-                    for (idx q = j; q < stop; q++) y[o * plane + places[first + q]] = sums[q * width + o];
-                else
-                    for (idx q = j; q < stop; q++) y[o * plane + first + q] = sums[q * width + o];
-        }
+                for (idx q = 0; q < count; q++) y[o * plane + places[first + q]] = sums[q * width + o];
     }
 }
 

@@ -14,6 +14,9 @@
 
 #if defined(_MSC_VER) && !defined(__clang__)
 #define restrict __restrict
+#define ALIGNED __declspec(align(64))   /* to a line of the cache */
+#else
+#define ALIGNED __attribute__((aligned(64)))
 #endif
 
 typedef ptrdiff_t idx;
@@ -39,6 +42,13 @@ struct kernel {
 #define KERNEL __attribute__((target_clones(CLONES))) static
 #else
 #define KERNEL static
+#endif
+
+/* How a kernel's larger parts are marked. What the compiler does not put into the kernel itself would be made for the oldest instruction set only. */
+#ifdef __GNUC__
+#define INLINE static inline __attribute__((always_inline))
+#else
+#define INLINE static inline
 #endif
 
 #ifdef FLOAT

@@ -72,6 +72,49 @@ KERNEL void max_pool(idx begin, idx end, const real *X, real *Y, uint8_t *WHERE,
             }
 }
 
+/* 16 outputs of windows of two by two next to each other; `above` and `below` are the inputs' rows */
+#define BESIDE 16
+static inline void largest_of_four(const real *restrict above, const real *restrict below, real *restrict y, uint8_t *restrict where) {
+#pragma omp simd
+    for (int j = 0; j < BESIDE; j++) {
+        real seen[4] = {above[2 * j], above[2 * j + 1], below[2 * j], below[2 * j + 1]}, best = seen[0];
+        word place = 0;
+        for (word tap = 1; tap < 4; tap++) {
+            int better = (seen[tap] > best) | (seen[tap] != seen[tap]);
+            best = better ? seen[tap] : best;
+            place = better ? tap : place;
+        }
+        y[j] = best;
+        where[j] = (uint8_t)place;
+    }
+}
+
+/* The same for windows of two by two that neither overlap nor reach over the edge. Outputs are made 16 at a time, and those too many at the end of a
+   row overwritten by the next row's, so they go through a few rows in the nearest cache. */
+KERNEL void max_pool_of_four(idx begin, idx end, const real *X, real *Y, uint8_t *WHERE, idx h, idx H, idx w, idx W) {
+    real best[LINE + BESIDE], ends[4 * BESIDE];
+    uint8_t number[LINE + BESIDE];
+    const real *last = X + end * h * w - 2 * BESIDE;            /* from where on reading 16 pairs would reach behind the planes */
+    const idx width = least(W, LINE), lines = LINE / width;
+    for (idx plane = begin; plane < end; plane++)
+        for (idx top = 0; top < H; top += lines)
+            for (idx left = 0; left < W; left += width) {       /* one turn, but for rows longer than LINE */
+                const idx rows = least(lines, H - top), n = least(width, W - left);
+                for (idx i = 0; i < rows; i++)
+                    for (idx j = 0; j < n; j += BESIDE) {
+                        const real *above = X + (plane * h + 2 * (top + i)) * w + 2 * (left + j), *below = above + w;
+                        if (below > last) {
+                            idx used = 2 * least(BESIDE, n - j);
+                            for (idx k = 0; k < 2 * BESIDE; k++) ends[k] = above[k % used], ends[2 * BESIDE + k] = below[k % used];
+                            above = ends, below = ends + 2 * BESIDE;
+                        }
+                        largest_of_four(above, below, best + i * n + j, number + i * n + j);
+                    }
+                memcpy(Y + (plane * H + top) * W + left, best, (size_t)(rows * n) * sizeof(real));
+                memcpy(WHERE + (plane * H + top) * W + left, number, (size_t)(rows * n));
+            }
+}
+
 /* Where the taps of output (0, 0) are in the plane of inputs; there are 256 at most. */
 struct taps {
     idx row[256], column[256];

@@ -1,8 +1,4 @@
-/* Matrix products inside of other kernels: small ones, and parts of large ones that one thread does.
-
-   A tile of the result, of 8 rows and WIDTH columns with AVX-512, is kept in registers, while a column of A and a row of B at a time are multiplied
-   onto it. Each
-   number is one sum in the order of k, whatever the tiles and the instruction set, so results do not depend on how the work is cut.
+/* Matrix products: the part of one that stays in registers, for kernels that make a product of their own, and for matmul.c. product.c has the loops.
 
    B is read WIDTH numbers at a time, so it comes in panels of WIDTH columns, padded: `PACKED(k)` is how far apart they are if packed one after the
    other. Rows of a matrix of n columns can be read in place where n is a multiple of LANES. */
@@ -22,86 +18,32 @@ typedef real vec64 __attribute__((vector_size(64)));
 typedef real stored64 __attribute__((vector_size(64), aligned(sizeof(real)), may_alias));
 typedef real vec32 __attribute__((vector_size(32)));
 typedef real stored32 __attribute__((vector_size(32), aligned(sizeof(real)), may_alias));
-#define INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 8")
-
-/* C (+)= A·B for R rows and V vectors of columns, of which n are written. Element (i, k) of A is at a[i·ai + k·ak], (k, j) of B at b[k·bk + j].
-   A macro, since C has no templates. */
-#define TILE(name, vec, stored)                                                                                                              \
-    INLINE void name(const int R, const int V, idx n, idx K, const real *a, idx ai, idx ak, const real *b, idx bk, real *c, idx ci, int add) { \
-        enum { NUMBERS = sizeof(vec) / sizeof(real) };                                                                                       \
-        vec s[8][4];                                                                                                                         \
-        UNROLL for (int i = 0; i < R; i++)                                                                                                   \
-            UNROLL for (int v = 0; v < V; v++) s[i][v] = (vec){0};                                                                           \
-        for (idx k = 0; k < K; k++, a += ak, b += bk) {                                                                                      \
-            vec row[4];                                                                                                                      \
-            UNROLL for (int v = 0; v < V; v++) row[v] = *(const stored *)(b + v * NUMBERS);                                                  \
-            UNROLL for (int i = 0; i < R; i++) {                                                                                             \
-                real x = a[i * ai];                                                                                                          \
-                UNROLL for (int v = 0; v < V; v++) s[i][v] += x * row[v];                                                                    \
-            }                                                                                                                                \
-        }                                                                                                                                    \
-        UNROLL for (int i = 0; i < R; i++, c += ci) {                                                                                        \
-            if (n == V * NUMBERS) {                                                                                                          \
-                UNROLL for (int v = 0; v < V; v++) {                                                                                         \
-                    stored *to = (stored *)(c + v * NUMBERS);                                                                                \
-                    *to = add ? (vec)*to + s[i][v] : s[i][v];                                                                                \
-                }                                                                                                                            \
-            } else {                                                                                                                         \
-                real part[WIDTH] = {0};                                                                                                      \
-                UNROLL for (int v = 0; v < V; v++) *(stored *)(part + v * NUMBERS) = s[i][v];                                                \
-                for (idx j = 0; j < n; j++) c[j] = add ? c[j] + part[j] : part[j];                                                           \
-            }                                                                                                                                \
-        }                                                                                                                                    \
-    }
-
-TILE(tile_wide, vec64, stored64)
-TILE(tile_narrow, vec32, stored32)
+#define UNROLL _Pragma("GCC unroll 12")
 
 static inline int wide_registers(void) {
 #ifdef __x86_64__
-    return __builtin_cpu_supports("avx512f");
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl");
 #else
     return 0;
 #endif
 }
 #else
-static inline void tile(idx R, idx n, idx K, const real *a, idx ai, idx ak, const real *b, idx bk, real *c, idx ci, int add) {
-    for (idx i = 0; i < R; i++, a += ai, c += ci) {
-        real s[WIDTH] = {0};
-        for (idx k = 0; k < K; k++)
-            for (idx j = 0; j < n; j++) s[j] += a[k * ak] * b[k * bk + j];
-        for (idx j = 0; j < n; j++) c[j] = add ? c[j] + s[j] : s[j];
-    }
-}
-#define tile_wide(R, V, ...) tile(R, __VA_ARGS__)
-#define tile_narrow(R, V, ...) tile(R, __VA_ARGS__)
 static inline int wide_registers(void) { return 0; }
 #endif
 
-/* C (m, n) = A (m, K)·B (K, n), or += if `add`. Panels of B are `panel` apart. */
-KERNEL void product(idx m, idx n, idx K, const real *a, idx ai, idx ak, const real *b, idx bk, idx panel, real *c, idx ci, int add) {
-    const int wide = wide_registers();
-    for (idx j = 0; j < n; j += WIDTH, b += panel) {
-        idx w = least(WIDTH, n - j), i = 0;
-#define ROWS(tile, R, V) \
-    for (; i + R <= m; i += R) tile(R, V, w, K, a + i * ai, ai, ak, b, bk, c + i * ci + j, ci, add)
-        if (wide && w > LANES) {
-            ROWS(tile_wide, 8, 2);
-            ROWS(tile_wide, 4, 2);
-            ROWS(tile_wide, 1, 2);
-        } else if (wide) {
-            ROWS(tile_wide, 8, 1);
-            ROWS(tile_wide, 1, 1);
-        } else if (w > LANES) {
-            ROWS(tile_narrow, 2, 4);
-            ROWS(tile_narrow, 1, 4);
-        } else {
-            ROWS(tile_narrow, 4, 2);
-            ROWS(tile_narrow, 1, 2);
-        }
-#undef ROWS
-    }
+/* C (m, n) = PLUS + A (m, K)·B (K, n). Element (i, k) of A is at a[i·ai + k·ak], (k, j) of B at b[k·bk + j]; panels of B are `panel` apart. PLUS (m, n), with
+   rows `pi` apart, may be C, or missing. */
+#ifdef FLOAT
+#define sum_and_product sum_and_product_float
+#else
+#define sum_and_product sum_and_product_double
+#endif
+void sum_and_product(idx m, idx n, idx K, const real *a, idx ai, idx ak, const real *b, idx bk, idx panel, const real *plus, idx pi, real *c, idx ci);
+
+/* C (m, n) = A (m, K)·B (K, n), or += if `add`. */
+static inline void product(idx m, idx n, idx K, const real *a, idx ai, idx ak, const real *b, idx bk, idx panel, real *c, idx ci, int add) {
+    sum_and_product(m, n, K, a, ai, ak, b, bk, panel, add ? c : NULL, ci, c, ci);
 }
 
 #endif

@@ -4,6 +4,9 @@
    lanes of a vector, so it may come from anywhere; each is multiplied with a whole row of the second. As many sums as the registers hold hide the
    time that a multiplication takes: 2·8 vectors of 64 bytes with AVX-512, 2·6 of 32 bytes with AVX2, 4·6 of 16 bytes on ARM.
 
+   product.h has this loop for matrices, whose rows and columns are at regular distances; here neither are, and copying the windows into a matrix first
+   would take more time than it saves.
+
    C has no templates, so this is a macro: the number of registers has to be known to the compiler. */
 #ifndef TILE_H
 #define TILE_H
@@ -20,13 +23,11 @@ typedef real vec32 VECTOR(32);
 typedef real vec32 VECTOR(16);
 #define NARROW_VECTORS 4
 #endif
-#define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 8")
 #else                                   /* one number at a time, which the compiler may make vectors of */
 typedef real vec64;
 typedef real vec32;
 #define NARROW_VECTORS (64 / sizeof(real))
-#define INLINE static inline
 #define UNROLL
 #endif
 

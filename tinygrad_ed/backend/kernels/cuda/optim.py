@@ -1,0 +1,64 @@
+"""Steps of optimizers by CUDA kernels, each one launch, and the sum of squares in one or two, which nothing waits for."""
+from __future__ import annotations
+
+from typing import Any
+
+from ... import is_array
+from .. import plain
+from .launch import TYPES, elements, fitted, launch, like, wide
+
+__all__ = ["adam_step", "clip_to_norm", "sgd_step", "sum_of_squares"]
+
+_ALONE = 1 << 15         # elements that one block sums
+
+
+def _suits(*arrays: Any) -> bool:
+    """Whether a kernel can work on the arrays (or None) where they are: most of them are written to."""
+    given = [a for a in arrays if a is not None]
+    return given[0].dtype.name in TYPES and all(a.dtype == given[0].dtype and a.flags.c_contiguous for a in given)
+
+
+def _number(value: Any, dtype: Any) -> tuple[float, Any]:
+    """A number of the host, or a 0-d array on the device, as two arguments of a kernel."""
+    return (0.0, value.astype(dtype, copy=False)) if is_array(value) else (float(value), None)
+
+
+def adam_step(p: Any, g: Any, m: Any, v: Any, largest: Any, rate: Any, beta1: float, beta2: float, eps: Any, decay: float = 0.0,
+              shrink: Any = 1.0, sign: float = 1.0) -> None:
+    if not _suits(p, g, m, v, largest):
+        plain.adam_step(p, g, m, v, largest, rate, beta1, beta2, eps, decay, shrink, sign)
+    elif p.size:
+        launch("optim", "adam_step", p.dtype, elements(p.size), p, g, m, v, largest, p.size, *_number(rate, p.dtype), *_number(eps, p.dtype),
+               *_number(shrink, p.dtype), float(beta1), float(beta2), float(decay), float(sign))
+
+
+def sgd_step(p: Any, g: Any, v: Any, lr: Any, momentum: float = 0.0, fresh: float = 1.0, decay: float = 0.0, sign: float = 1.0,
+             nesterov: bool = False) -> None:
+    if not _suits(p, g, v):
+        plain.sgd_step(p, g, v, lr, momentum, fresh, decay, sign, nesterov)
+    elif p.size:
+        launch("optim", "sgd_step", p.dtype, elements(p.size), p, g, v, p.size, *_number(lr, p.dtype), float(momentum), float(fresh), float(decay),
+               float(sign), nesterov)
+
+
+def clip_to_norm(x: Any, norm: Any, limit: float) -> None:
+    if not _suits(x):
+        plain.clip_to_norm(x, norm, limit)
+    elif x.size:
+        launch("optim", "clip_to_norm", x.dtype, elements(x.size), x, norm.astype(wide(x), copy=False), x.size, float(limit))
+
+
+def sum_of_squares(x: Any) -> Any:
+    suited = fitted(x) if x.size else None
+    if suited is None:
+        return plain.sum_of_squares(x)
+    x, = suited
+    y = like(x, wide(x), ())
+    if x.size <= _ALONE:
+        launch("optim", "sum_of_squares", x.dtype, ((1,), (min(1024, -(-x.size // 32) * 32),)), x, y, x.size)
+    else:
+        grid, block = elements(x.size)
+        parts = like(x, wide(x), grid)
+        launch("optim", "sum_of_squares", x.dtype, (grid, block), x, parts, x.size)
+        launch("optim", "total", x.dtype, ((1,), block), parts, y, grid[0])
+    return y

@@ -1,0 +1,55 @@
+// Steps of optimizers, each one pass over the memory, and the sum of squares. `plain/optim.py` has the formulas.
+
+// Numbers that change from step to step come from the host, or lie on the device, where they can change between the replays of a captured graph.
+__device__ inline wide number(double value, const real *at) { return at ? (wide)*at : (wide)(real)(wide)value; }
+
+// sign·g + decay·p; without a penalty, p may be infinite.
+__device__ inline wide gradient(real p, real g, double decay, double sign) { return (wide)sign * (wide)g + (decay ? (wide)decay * (wide)p : 0); }
+
+KERNEL void adam_step(real *p, const real *g, real *m, real *v, real *largest, idx n, double rate, const real *rate_at, double eps, const real *eps_at,
+                      double shrink, const real *shrink_at, double beta1, double beta2, double decay, double sign) {
+    const wide step = number(rate, rate_at), least = number(eps, eps_at), factor = number(shrink, shrink_at);
+    const wide b1 = beta1, b2 = beta2, a1 = 1 - beta1, a2 = 1 - beta2;
+    for (EACH(i, n)) {
+        const wide d = gradient(p[i], g[i], decay, sign), M = b1 * (wide)m[i] + a1 * d, V = b2 * (wide)v[i] + a2 * d * d;
+        wide most = V;
+        if (largest) largest[i] = most = Largest()((wide)largest[i], V);
+        m[i] = M, v[i] = V;
+        p[i] = factor * (wide)p[i] - step * M / (sqrt(most) + least);
+    }
+}
+
+KERNEL void sgd_step(real *p, const real *g, real *v, idx n, double lr, const real *lr_at, double momentum, double fresh, double decay, double sign,
+                     idx nesterov) {
+    const wide step = number(lr, lr_at), mu = momentum;
+    for (EACH(i, n)) {
+        wide d = gradient(p[i], g[i], decay, sign);
+        if (v) {
+            const wide V = mu * (wide)v[i] + (wide)fresh * d;
+            v[i] = V;
+            d = nesterov ? d + mu * V : V;
+        }
+        p[i] = (wide)p[i] - step * d;
+    }
+}
+
+KERNEL void clip_to_norm(real *x, const wide *norm, idx n, double limit) {
+    const wide share = (wide)limit / (*norm + (wide)1e-6), factor = share > 1 ? 1 : share;                  // NaN stays NaN
+    for (EACH(i, n)) x[i] = (wide)x[i] * factor;
+}
+
+// Of what each block has seen.
+KERNEL void sum_of_squares(const real *x, wide *parts, idx n) {
+    wide sum = 0;
+    for (EACH(i, n)) sum += (wide)x[i] * (wide)x[i];
+    sum = block_sum(sum);
+    if (threadIdx.x == 0) parts[blockIdx.x] = sum;
+}
+
+// The sum of what the blocks have, by one block.
+KERNEL void total(const wide *parts, wide *y, idx n) {
+    wide sum = 0;
+    for (EACH(i, n)) sum += parts[i];
+    sum = block_sum(sum);
+    if (threadIdx.x == 0) *y = sum;
+}

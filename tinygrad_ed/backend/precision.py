@@ -1,0 +1,37 @@
+"""How exactly CUDA devices multiply float32 numbers. What users set is in `tinygrad_ed.backends`.
+
+Tensor cores multiply numbers with 10 bits behind the point (TF32) several times faster than float32's with 23, and add the products up in float32.
+"""
+from __future__ import annotations
+
+__all__ = ["PRECISIONS", "Precision", "convolutions", "products"]
+
+PRECISIONS = ("highest", "high", "medium")
+
+
+class Precision:
+    """What is allowed in a family of operations; `allow_tf32` is PyTorch's name for the choice between "highest" and "high".
+
+    Example:
+        >>> precision = Precision("highest")
+        >>> precision.allow_tf32 = True
+        >>> precision.name
+        'high'
+    """
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str):
+        self.name = name                              # "medium", which allows bfloat16 in PyTorch, is computed as "high"
+
+    @property
+    def allow_tf32(self) -> bool:
+        """Whether float32 numbers may be rounded to TF32 before they are multiplied."""
+        return self.name != "highest"
+
+    @allow_tf32.setter
+    def allow_tf32(self, value: bool) -> None:
+        self.name = "high" if value else "highest"
+
+
+products, convolutions = Precision("highest"), Precision("high")          # PyTorch's defaults

@@ -166,7 +166,7 @@ def test_training_beside_loaders_that_compute():
 
 
 PRELUDE = """
-import os, sys, threading
+import faulthandler, os, sys, threading
 sys.path.insert(0, "tests")
 from test_threads import Convolved, trained, backends, tg
 backends.set_num_threads(3)
@@ -188,16 +188,39 @@ expected, stop = trained(0), threading.Event()
 def busy():
     while not stop.is_set():
         Convolved()[0]
-others = [threading.Thread(target=busy) for _ in range(2)]
+others = [threading.Thread(target=busy, daemon=True) for _ in range(2)]
 for t in others: t.start()
 for _ in range(6):
     child = os.fork()
     if child == 0:
-        os._exit(0 if trained(2) == expected else 1)
+        faulthandler.dump_traceback_later(100, exit=True)
+        os._exit(0 if trained(2) == expected else 2)
     assert trained(0) == expected
-    assert os.waitpid(child, 0)[1] == 0
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 stop.set()
 for t in others: t.join()
+print("fine")
+""") == "fine\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_process_finds_locks_open_that_another_thread_held():
+    assert python("""
+from tinygrad_ed.autograd import engine, inplace
+from tinygrad_ed.ops.generator import default_generator
+expected, held, stop = trained(0), threading.Event(), threading.Event()
+def hold():
+    with inplace._stamping, engine._accumulating, default_generator._lock:
+        held.set()
+        stop.wait()
+threading.Thread(target=hold, daemon=True).start()
+held.wait()
+child = os.fork()
+if child == 0:
+    faulthandler.dump_traceback_later(60, exit=True)
+    os._exit(0 if trained(2) == expected else 2)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+stop.set()
 print("fine")
 """) == "fine\n"
 

@@ -16,6 +16,7 @@ from typing import Any, Callable, Iterable
 import numpy as np
 
 from ..backend import namespace
+from ..backend.forks import open_after_fork
 from ..errors import DeviceError, DTypeError, GraphError, ShapeError
 from ..tensor import Tensor, wrap
 from . import inplace
@@ -346,7 +347,7 @@ def _at_home(tensor: Tensor, gradient: Any) -> bool:
     return _home_references(tensor) <= _UNUSED
 
 
-_accumulating = threading.RLock()                    # threads may share a parameter
+_accumulating = open_after_fork(threading.RLock())   # threads may share a parameter
 
 
 def _accumulate(tensor: Tensor, found: dict, edge: Any) -> None:

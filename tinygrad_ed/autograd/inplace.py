@@ -14,6 +14,7 @@ from typing import Any, Callable, Sequence
 import numpy as np
 
 from ..backend import is_array, namespace
+from ..backend.forks import open_after_fork
 from ..backend.memory import Memory
 from ..dtypes import FLOATS, RANKS
 from ..errors import GraphError, InPlaceError, ShapeError
@@ -22,7 +23,7 @@ from .modes import record, state
 from .node import Node, next_number
 
 _written: dict[int, list] = {}       # id of the array that owns the memory -> [weak reference, last stamp, count]
-_stamping = threading.Lock()
+_stamping = open_after_fork(threading.Lock())
 latest = 0                           # the last stamp of all
 
 

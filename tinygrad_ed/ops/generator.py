@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import CPU, Device, capture, module_of, philox
+from ..backend.forks import open_after_fork
 from ..backend.kernels import kernels
 from ..errors import DomainError, DTypeError, ShapeError
 from ..tensor import Tensor, wrap
@@ -45,7 +46,7 @@ class Generator:
     def __init__(self, device: Any = "cpu"):
         self.device = Device(device)
         module_of(self.device)                        # raises where the device is missing
-        self._lock = threading.Lock()
+        self._lock = open_after_fork(threading.Lock())
         self._set(67280421310721, 0)                  # PyTorch's default seed
 
     def _set(self, seed: int, offset: int) -> None:

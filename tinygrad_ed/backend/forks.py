@@ -14,6 +14,7 @@ def open_after_fork(lock: Any) -> Any:
     """A lock of `threading`, which the child of a fork finds open.
 
     Example:
+        >>> import threading
         >>> lock = open_after_fork(threading.Lock())
         >>> lock.locked()
         False

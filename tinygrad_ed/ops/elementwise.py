@@ -322,8 +322,9 @@ floor = _unary("floor", "The largest integer not above x; the derivative is 0.",
 ceil = _unary("ceil", "The smallest integer not below x; the derivative is 0.", "[1.5, -1.5] -> [ 2., -1.]", lambda xp, x: xp.ceil(x), x=_zero)
 trunc = _unary("trunc", "x rounded towards 0; the derivative is 0.", "[1.5, -1.5] -> [ 1., -1.]", lambda xp, x: xp.trunc(x), x=_zero)
 frac = _unary("frac", "x - trunc(x).", "[1.5, -1.5] -> [ 0.5000, -0.5000]", lambda xp, x: x - xp.trunc(x), x=lambda g: g)
+relu_backward = _known_from_value("relu_backward", lambda g, y: where(y > 0, g, 0.0))
 relu = _unary("relu", "max(x, 0); the derivative at 0 is 0.", "[1.0, -2.0] -> [1., 0.]",
-             lambda xp, x: xp.maximum(x, 0), x=_known_from_value("relu_backward", lambda g, y: where(y > 0, g, 0.0)))
+             lambda xp, x: xp.maximum(x, 0), x=relu_backward)
 _round = op("round", lambda xp, x, *, decimals: xp.round(x, decimals), x=_zero)
 
 

@@ -18,7 +18,7 @@ from ..errors import DeviceError, DTypeError, InPlaceError, ShapeError
 from ..tensor import Tensor, wrap
 from .arguments import Dims, over, require_float
 from .broadcast import reshape_to
-from .elementwise import clamp, relu, rsqrt, where
+from .elementwise import clamp, relu, relu_backward, rsqrt
 from .reduce import norm, var_mean
 
 __all__ = ["batch_norm", "batch_norm_relu", "group_norm", "instance_norm", "layer_norm", "local_response_norm", "normalize", "rms_norm"]
@@ -72,11 +72,6 @@ def _observed(result: tuple, observe: Callable | None) -> tuple:
     return result
 
 
-def _passed(g: Any, y: Any) -> Any:
-    """What of g comes back through a ReLU with the output y."""
-    return where(y > 0, g, 0.0)
-
-
 _batch_norm = op("batch_norm", lambda x, weight, bias, *, eps, observe: _observed(kernels(x).batch_norm(x, weight, bias, eps), observe),
                  aux=("mean", "var"), composed=_composed_batch_norm,
                  gradients=lambda g, x, weight, mean, var, eps, needs: kernels(g).batch_norm_backward(g, x, weight, mean, var, eps, needs))
@@ -89,7 +84,8 @@ _fixed_norm = op("batch_norm", lambda x, mean, scale, bias: kernels(x).fixed_nor
                  x=lambda g, scale: g * scale, scale=lambda g, x, mean: g * (x - mean), bias=lambda g: g,
                  doc="(x - mean)·scale + bias, with a mean that is given.")
 _fixed_norm_relu = op("batch_norm_relu", lambda x, mean, scale, bias: kernels(x).fixed_norm(x, mean, scale, bias, True), broadcast=True,
-                      x=lambda g, y, scale: _passed(g, y) * scale, scale=lambda g, y, x, mean: _passed(g, y) * (x - mean), bias=_passed,
+                      x=lambda g, y, scale: relu_backward(g, y) * scale, scale=lambda g, y, x, mean: relu_backward(g, y) * (x - mean),
+                      bias=relu_backward,
                       doc="The ReLU of (x - mean)·scale + bias, with a mean that is given.")
 _layer_norm = op("layer_norm", lambda x, weight, bias, *, dims, eps: kernels(x).layer_norm(x, weight, bias, dims, eps),
                  aux=("mean", "rstd"), composed=_composed_layer_norm,
@@ -190,7 +186,7 @@ def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor |
 
 def batch_norm_relu(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None = None,
                     bias: Tensor | None = None, training: bool = False, momentum: float = 0.1, eps: float = 1e-5) -> Tensor:
-    """relu(batch_norm(…)); on the CPU at the cost of `batch_norm` alone, in time and memory: what is before the ReLU is nowhere kept.
+    """relu(batch_norm(…)) at the cost of `batch_norm` alone, in time and memory: what is before the ReLU is nowhere kept.
 
     `nn.Sequential` does this by itself where a ReLU follows a batch norm and neither has hooks.
 
@@ -218,10 +214,8 @@ def batch_norm_relu(input: Tensor, running_mean: Tensor | None, running_var: Ten
         tensor([[0.],
                 [1.]])
     """
-    arguments = (input, running_mean, running_var, weight, bias, training, momentum, eps)
-    if type(input._data) is not np.ndarray:           # the kernels of devices have no ReLU in them
-        return relu(batch_norm(*arguments))
-    return _over_batch("batch_norm_relu", _batch_norm_relu, _fixed_norm_relu, *arguments)
+    return _over_batch("batch_norm_relu", _batch_norm_relu, _fixed_norm_relu, input, running_mean, running_var, weight, bias, training, momentum,
+                       eps)
 
 
 def _over_batch(name: str, by_batch: Callable, fixed: Callable, input: Tensor, running_mean: Tensor | None, running_var: Tensor | None,

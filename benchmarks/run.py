@@ -32,6 +32,7 @@ from _report import OURS, PEERS, REFERENCE, chart, judge, report
 
 TOLERANCE = 1e-4
 SHORTEST = 0.05           # seconds that a timing takes at least; a shorter step runs several times
+WARM = 0.1                # seconds of steps before a timing: training is measured in its course, when the system has spread the threads over the processors
 REST = 0.05               # seconds until the threads of the process before have stopped spinning (OpenBLAS's take 30 ms)
 PATIENCE = 120.0          # seconds until a framework must have built, compiled and run its first steps
 
@@ -131,11 +132,11 @@ def serve(job: Job, framework: str, threads: int | None, engine: str | None, tin
     answer(losses=losses, peak=peak, working=max(peak - before, 0.0), engine=_engine(framework, engine))
     for _line in sys.stdin:
         time.sleep(REST)
-        seconds, count = _timed(step, 1), 1
-        if seconds < SHORTEST:                        # otherwise the caches are warm enough
-            count = math.ceil(SHORTEST / max(seconds, 1e-6))
-            seconds = _timed(step, count)
-        answer(seconds=seconds / count)
+        seconds, warm = _timed(step, 1), time.perf_counter() + WARM
+        while time.perf_counter() < warm:
+            seconds = min(seconds, _timed(step, 1))
+        count = math.ceil(SHORTEST / max(seconds, 1e-6))
+        answer(seconds=_timed(step, count) / count)
 
 
 def _prepared(job: Job, framework: str, tiny: bool, dropout: bool = True) -> Any:

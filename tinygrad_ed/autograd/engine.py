@@ -188,18 +188,23 @@ def walk(roots: list, seeds: list, wanted: list | None, retain_graph: bool, crea
     table: dict = {}                  # edge -> its gradient so far
     owned: set = set()                # edges whose gradient is a sum made here, into which more may be added
     found: dict = {}                  # the results
-    heap: list = []                   # (-number, node) for every node in the table
+    ahead: Any = None                 # one node in the table: in a chain of operations there are no more
+    heap: list = []                   # (-number, node) for all others
     targets = None if wanted is None else {edge_of(t) for t in wanted}
     needed = None if targets is None else _leading_to(targets, roots, stop)
 
     def add(edge: Any, d: Any) -> None:
+        nonlocal ahead
         if needed is not None and edge not in needed:
             return
         before = table.get(edge)
         if before is None:
             table[edge] = d
             if isinstance(edge, Node):
-                heappush(heap, (-edge.number, edge))
+                if ahead is None:
+                    ahead = edge
+                else:
+                    heappush(heap, (-edge.number, edge))
         elif edge in owned:
             before += d
             table[edge] = before          # a 0-d sum may be a NumPy scalar, which += does not change
@@ -216,8 +221,11 @@ def walk(roots: list, seeds: list, wanted: list | None, retain_graph: bool, crea
     try:
         for root, g in zip(roots, seeds):
             add(edge_of(root), g)
-        while heap:
-            node = heappop(heap)[1]
+        while ahead is not None or heap:
+            if heap and (ahead is None or -heap[0][0] > ahead.number):
+                node = heappop(heap)[1]
+            else:
+                node, ahead = ahead, None
             g = table.pop(node)
             if node.extras is not None and not (stop and node in targets):       # type: ignore[operator]
                 g = _run_hooks(node.extras, g)

@@ -117,6 +117,7 @@ class _Plan:
         self.options = [q.name for q in parameters if q.kind is q.KEYWORD_ONLY]
         self.parameters = list(_signature(forward).parameters.values())
         self.promote, self.match, self.to_float, self.broadcast = list(promote), list(match), to_float, broadcast
+        self.pair = len(self.promote) == 2 and self.promote == self.arrays          # of tensors, or of a tensor and a Python number
         self.view, self.outputs, self.aux, self.composed = view, outputs, list(aux), composed
         self.moves = view or name in ("alias", "clone", "convert")                  # numbers stay what they are, in whatever dtype
         self.needs = {a: list(inspect.signature(f).parameters)[1:] for a, f in formulas.items()}
@@ -213,7 +214,7 @@ class _Plan:
         elif self.variadic and self.promote:
             every = f"promoted({publics[self.arrays[0]]}, None, None, {self.to_float})"
             lines += [f"    if not agree(*r_{self.arrays[0]}): return {again.format(every)}"]
-        elif len(self.promote) == 2:
+        elif self.pair:
             a, b = self.promote
             lines += [f"    if t_{a} and t_{b}:",
                       f"        if r_{a}.dtype is not r_{b}.dtype: {convert}",
@@ -224,8 +225,7 @@ class _Plan:
                       f"    elif t_{b}:",
                       f"        if (r_{b}.dtype.kind, type(r_{a})) not in WEAK: {convert}",
                       *self._constant(b, a),
-                      "    else:", f"        {convert}"] if self.promote == self.arrays else [
-                      f"    if not agree(r_{a}, r_{b}): {convert}"]
+                      "    else:", f"        {convert}"]
         elif self.promote:
             lines += [f"    if not agree({', '.join('r_' + a for a in self.promote)}): {convert}"]
         if self.to_float and not self.variadic:
@@ -239,7 +239,7 @@ class _Plan:
         """A Python number as a 0-d array, which NumPy combines twice as fast; `**` is faster with the number itself."""
         return [] if self.name == "pow" else [
             f"        if type(r_{array}) is ndarray:",
-            f"            _c = constants.get((r_{number}, r_{array}.dtype))",
+            f"            _c = constants.get((r_{number}, r_{array}.dtype.num))",
             f"            r_{number} = constant(r_{number}, r_{array}.dtype) if _c is None else _c"]
 
     def _record(self) -> list[str]:
@@ -254,6 +254,8 @@ class _Plan:
             saved.append(kept)
         edges = f"e_{self.arrays[0]}" if self.variadic else f"({', '.join('e_' + a for a in self.arrays)},)"
         shape = ["_y_shape = y.shape"] if any(n.endswith("_stretched") for n in self.wanted) else []
+        if shape and self.pair:
+            shape = [f"_y_shape = y.shape if {' and '.join('t_' + a for a in self.arrays)} else None"]      # a number stretches nothing
         return [*shape, "_n = OpNode(); _n.number = number(); _n.extras = None", f"_n.edges = {edges}",
                 f"_n.saved = ({''.join(s + ', ' for s in saved)})", "if recording is not True: trace(_n)"]
 
@@ -264,7 +266,7 @@ class _Plan:
 
     def _stretched(self, a: str) -> str:
         """An argument's shape where it is not the result's, to which the gradient is summed."""
-        return f"(None if (_s := {self._shape_of(a)}) == _y_shape else _s)"
+        return f"(None if {'_y_shape is None or ' if self.pair else ''}(_s := {self._shape_of(a)}) == _y_shape else _s)"
 
     def _possible(self) -> list[str]:
         """The arguments that can have an edge."""

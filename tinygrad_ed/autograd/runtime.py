@@ -18,7 +18,7 @@ __all__ = ["WEAK", "agree", "as_array", "constant", "constants", "explain", "flo
 
 # the kinds of array that a Python number of a type joins without changing the dtype
 WEAK = {("f", float), ("f", int), ("f", bool), ("i", int), ("i", bool), ("u", int), ("u", bool), ("b", bool)}
-constants: dict = {}                # (number, dtype) -> the number as a 0-d array
+constants: dict = {}                # (number, dtype.num) -> the number as a 0-d array
 
 
 def constant(value: Any, dtype: np.dtype) -> np.ndarray:
@@ -28,7 +28,7 @@ def constant(value: Any, dtype: np.dtype) -> np.ndarray:
     if value == value and value != 0:    # NaN is never found again, and 0.0 is found for -0.0
         if len(constants) >= 4096:
             constants.clear()
-        constants[value, dtype] = array
+        constants[value, dtype.num] = array
     return array
 
 

@@ -182,6 +182,11 @@ def _(there, back, d, shape):
     return [there.embedding_backward(d.array(*shape, 5), index, count, d.rng.choice([None, 0]), d.bool())]
 
 
+@case("column_sums")
+def _(there, back, d, shape):
+    return [there.column_sums(d.array(*shape))]
+
+
 @case("adam_step")
 def _(there, back, d, shape):
     p, g, m = (d.array(*shape) for _ in range(3))
@@ -204,6 +209,14 @@ def _(there, back, d, shape):
     x = d.array(*shape).copy("C")
     there.clip_to_norm(x, np.asarray(abs(d.rng.normal()), d.dtype), 0.5)
     return [x]
+
+
+@case("collect")
+def _(there, back, d, shape):
+    """More pairs than one launch takes, some arrays not contiguous."""
+    places = [d.array(*shape).copy("C") for _ in range(int(d.rng.integers(1, 70)))]
+    there.collect([(y, d.array(*shape)) for y in places], d.bool())
+    return places
 
 
 @case("sum_of_squares")

@@ -52,7 +52,7 @@ class Line:
     """A small regression: y = x·w + b with an optimizer, on a device or, for the expected numbers, run eagerly there."""
 
     def __init__(self, make=lambda ps: optim.SGD(ps, lr=0.1, momentum=0.9), wrap=lambda step: step):
-        self.w, self.b = (nn.Parameter(tg.tensor(v, device="cuda")) for v in ([0.5, -1.0], [0.25]))
+        self.w, self.b = (nn.Parameter(tg.tensor(v, device="cuda")) for v in ([[0.5, -1.0]], [0.25]))
         self.optimizer = make([self.w, self.b])
         self.step = wrap(self.update)
 
@@ -121,16 +121,43 @@ def test_the_first_calls_run_eagerly():
     assert repr(line.step).endswith("1 captures>")
 
 
-@pytest.mark.parametrize("make", [
-    lambda ps: optim.SGD(ps, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.1), lambda ps: optim.SGD(ps, lr=0.1, maximize=True),
-    lambda ps: optim.Adam(ps, lr=0.1, weight_decay=0.1, amsgrad=True), lambda ps: optim.AdamW([{"params": ps[:1], "lr": 0.3}, {"params": ps[1:]}], lr=0.1),
-    lambda ps: optim.Adam(ps, lr=0.1, bias_correction=False)])
-def test_learning_rates_and_step_counts_go_on(make):
+CAPTURED = {                                          # by the method's name, and what is special about it
+    "SGD": lambda ps: optim.SGD(ps, lr=0.1, maximize=True),
+    "SGD nesterov": lambda ps: optim.SGD(ps, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.1),
+    "SGD averaged": lambda ps: optim.SGD(ps, lr=0.1, momentum=0.9, form="averaged"),
+    "Adam": lambda ps: optim.Adam(ps, lr=0.1, weight_decay=0.1, amsgrad=True),
+    "Adam as it is": lambda ps: optim.Adam(ps, lr=0.1, bias_correction=False),
+    "AdamW": lambda ps: optim.AdamW([{"params": ps[:1], "lr": 0.3}, {"params": ps[1:]}], lr=0.1),
+    "ASGD": lambda ps: optim.ASGD(ps, lr=0.1, lambd=0.1, t0=3),
+    "Adadelta": lambda ps: optim.Adadelta(ps, weight_decay=0.1),
+    "Adafactor": lambda ps: optim.Adafactor(ps, lr=0.1, weight_decay=0.1),
+    "Adagrad": lambda ps: optim.Adagrad(ps, lr=0.1, lr_decay=0.1),
+    "Adamax": lambda ps: optim.Adamax(ps, lr=0.1),
+    "LAMB": lambda ps: optim.LAMB(ps, lr=0.1),
+    "LARS": lambda ps: optim.LARS(ps, lr=0.1),
+    "Lion": lambda ps: optim.Lion(ps, lr=0.1, weight_decay=0.1),
+    "Muon": lambda ps: optim.Muon(ps[:1], lr=0.1),
+    "NAdam": lambda ps: optim.NAdam(ps, lr=0.1, weight_decay=0.1, decoupled_weight_decay=True),
+    "RAdam": lambda ps: optim.RAdam(ps, lr=0.1, weight_decay=0.1, decoupled_weight_decay=True),
+    "RMSprop": lambda ps: optim.RMSprop(ps, lr=0.1, momentum=0.5, centered=True),
+    "Rprop": lambda ps: optim.Rprop(ps, lr=0.1),
+}
+
+
+@pytest.mark.parametrize("name", CAPTURED)
+def test_learning_rates_and_step_counts_go_on(name):
     def use(line, i):
         for group in line.optimizer.param_groups:
             group["lr"] *= 0.7
         return line.step(*batch(seed=i))
-    assert agree(make, use).step.refused == ""
+    assert agree(CAPTURED[name], use, 12).step.refused == ""
+
+
+def test_every_method_is_captured():
+    """But for those of second order, which read values."""
+    methods = {name for name, kind in vars(optim).items() if isinstance(kind, type) and issubclass(kind, optim.Optimizer)}
+    searching = {name for name, kind in vars(optim).items() if isinstance(kind, type) and kind.__module__.startswith("tinygrad_ed.optim.second_order")}
+    assert methods - searching - {"Optimizer"} == {name.split()[0] for name in CAPTURED}
 
 
 def test_dropout_draws_anew_and_seeds_hold():
@@ -257,7 +284,7 @@ def test_other_options_and_frozen_parameters_are_seen(change):
 
 def test_modes_of_the_program_are_seen():
     line, x = Line(wrap=tg.cuda.graph), batch()
-    predict = tg.cuda.graph(lambda x: (x @ line.w[:, None]).dtype)
+    predict = tg.cuda.graph(lambda x: (x @ line.w.T).dtype)
     for _ in range(4):
         assert predict(x[0]) == tg.float32
         with tg.amp.autocast("cuda", dtype=tg.float16):
@@ -382,6 +409,13 @@ def test_gradients_are_unscaled_and_clipped_in_a_captured_step():
 
 # -- what cannot be captured -------------------------------------------------------------------------------------------
 
+class Own(optim.Optimizer):
+    """A method that somebody wrote without a thought of captures."""
+
+    def _update(self, group, x):
+        x.p -= group["lr"] * x.g
+
+
 REFUSED = {                                           # what a step does, and what the warning says of it
     "item": (lambda line, loss: loss.item(), r"item\(\).*test_captured_steps.py:\d+ in <lambda>: \"item\""),
     "numpy": (lambda line, loss: loss.numpy(force=True), "reading values of the device"),
@@ -391,8 +425,11 @@ REFUSED = {                                           # what a step does, and wh
     "a mask": (lambda line, loss: line.w[line.w > 0], "nonzero|boolean mask"),
     "synchronize": (lambda line, loss: tg.cuda.synchronize(), "ynchronize"),
     "a schedule": (lambda line, loss: line.schedule.step(), r"scheduler.step\(\).*after the captured step"),
-    "another method": (lambda line, loss: line.other.step(), "RMSprop computes with numbers of the host"),
-    "another form": (lambda line, loss: line.averaged.step(), "SGD computes with numbers of the host"),
+    "an accumulation": (lambda line, loss: line.accumulation.backward(line.b.square().sum()), "GradientAccumulation"),
+    "an average": (lambda line, loss: line.average.update(loss), "ExponentialMovingAverage"),
+    "another method": (lambda line, loss: line.other.step(lambda: loss), "reading|item"),
+    "a method of one's own": (lambda line, loss: line.own.step(), "Own computes with numbers of the host"),
+    "another form": (lambda line, loss: line.ahead.step(lambda: line.b.square().sum().backward()), "lookahead"),
     "a scaler's step": (lambda line, loss: (line.scaler.scale(loss), line.scaler.step(line.optimizer), line.scaler.update()), "GradScaler.*finite"),
 }
 
@@ -404,7 +441,9 @@ def test_what_cannot_be_captured_says_so_and_runs_eagerly(name):
     for captured in (False, True):
         line = Line(lambda ps: optim.Adam(ps, lr=0.1))
         line.schedule = optim.lr_scheduler.ExponentialLR(line.optimizer, 0.9)
-        line.other, line.averaged = optim.RMSprop([line.w], lr=0.1), optim.SGD([line.b], lr=0.1, momentum=0.5, form="averaged")
+        line.other, line.own = optim.LBFGS([line.w]), Own([line.w], {"lr": 0.1})
+        line.accumulation, line.average = optim.GradientAccumulation(line.optimizer, 2), optim.swa_utils.ExponentialMovingAverage(0.9)
+        line.ahead = optim.SGD([line.b], lr=0.1, momentum=0.5, nesterov=True, form="lookahead")
         line.scaler = tg.amp.GradScaler()
 
         def step(x, y):

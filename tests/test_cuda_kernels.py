@@ -34,6 +34,16 @@ dtypes = st.sampled_from(DTYPES)
 
 # -- calling a device's engine with NumPy's arrays -----------------------------------------------------------------------
 
+def mapped(f, x):
+    """With f of each array, also in lists and tuples."""
+    return f(x) if isinstance(x, np.ndarray) else type(x)(mapped(f, part) for part in x) if isinstance(x, (list, tuple)) else x
+
+
+def arrays(x):
+    """The arrays, also those in lists and tuples, on the device or here."""
+    return [a for part in x for a in arrays(part)] if isinstance(x, (list, tuple)) else [x] if hasattr(x, "dtype") else []
+
+
 def put(x):
     """A NumPy array on the device, laid out as here."""
     cp = backend.module()
@@ -57,9 +67,9 @@ class OnDevice:
 
     def __getattr__(self, name):
         def kernel(*args):
-            there = [put(x) if isinstance(x, np.ndarray) else x for x in args]
+            there = mapped(put, args)
             y = getattr(cuda, name)(*there)
-            for x, moved in zip(args, there):
+            for x, moved in zip(arrays(args), arrays(there)):
                 if isinstance(x, np.ndarray) and x.flags.writeable:
                     x[...] = moved.get()
             return got(y)
@@ -71,9 +81,9 @@ class InFloat32:
 
     def __getattr__(self, name):
         def kernel(*args):
-            wide = [x.astype("float32") if isinstance(x, np.ndarray) and x.dtype.name == "bfloat16" else x for x in args]
+            wide = mapped(lambda x: x.astype("float32") if x.dtype.name == "bfloat16" else x, args)
             y = getattr(plain, name)(*wide)
-            for x, w in zip(args, wide):
+            for x, w in zip(arrays(args), arrays(wide)):
                 if w is not x and x.flags.writeable:
                     x[...] = w
             return y

@@ -204,8 +204,14 @@ def test_a_product_is_added_to_what_is_there(cp):
 
 def test_column_sums(cp):
     x = np.arange(24.0, dtype="float32").reshape(2, 3, 4)
-    assert kernels.column_sums(on_device(cp, x)).get().tolist() == x.sum((0, 1)).tolist()
+    there = on_device(cp, x)
+    with standin.counting() as counts:
+        y = kernels.column_sums(there)
+    assert y.get().tolist() == x.sum((0, 1)).tolist() and counts.launches == counts.allocations == 1
     assert kernels.column_sums(on_device(cp, x[:0])).get().tolist() == [0.0] * 4
+    for shape in ((1500, 3), (2000, 41), (3, 70)):    # tall ones are cut into narrow strips
+        x = np.random.default_rng(0).integers(-9, 9, shape)
+        assert kernels.column_sums(on_device(cp, x.astype("float32"))).get().tolist() == x.sum(0).tolist()
 
 
 def test_half_precision_is_added_up_in_float32_and_integers_go_to_cupy(cp):

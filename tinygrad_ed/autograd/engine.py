@@ -17,6 +17,7 @@ import numpy as np
 
 from ..backend import namespace
 from ..backend.forks import open_after_fork
+from ..backend.kernels import kernels
 from ..errors import DeviceError, DTypeError, GraphError, ShapeError
 from ..tensor import Tensor, wrap
 from . import inplace
@@ -59,13 +60,8 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
     found = walk(roots, seeds, wanted, create_graph if retain_graph is None else retain_graph, create_graph)
     if state.leaves is not None:
         state.leaves.update(dict.fromkeys(found if wanted is None else wanted))
-    if wanted is None:
-        for leaf in found:
-            _accumulate(leaf, found, leaf)
-    else:
-        for tensor in dict.fromkeys(wanted):
-            if (edge := edge_of(tensor)) in found:
-                _accumulate(tensor, found, edge)
+    _accumulate([(leaf, leaf) for leaf in found] if wanted is None else
+                [(tensor, edge) for tensor in dict.fromkeys(wanted) if (edge := edge_of(tensor)) in found], found)
 
 
 def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None, create_graph: bool = False,
@@ -306,7 +302,7 @@ def _run_hooks(extras: Any, g: Any) -> Any:
     for ref in extras.retainers:
         tensor = ref()
         if tensor is not None:
-            _accumulate(tensor, {None: g}, None)
+            _accumulate([(tensor, None)], {None: g})
     return g
 
 
@@ -358,30 +354,40 @@ def _at_home(tensor: Tensor, gradient: Any) -> bool:
 _accumulating = open_after_fork(threading.RLock())   # threads may share a parameter
 
 
-def _accumulate(tensor: Tensor, found: dict, edge: Any) -> None:
-    """tensor.grad += found[edge]."""
-    gradient = found[edge]
-    if gradient.shape != tensor.shape:
-        raise ShapeError(f"a formula gave a gradient of shape {gradient.shape} for a tensor of shape {tensor.shape}")
-    if gradient.dtype != tensor.dtype:
-        raise DTypeError(f"a formula gave a {gradient.dtype} gradient for a {tensor.dtype} tensor")
+def _accumulate(targets: list, found: dict) -> None:
+    """tensor.grad += found[edge] for pairs of a tensor and an edge; what is written in place is written together."""
+    for tensor, edge in targets:
+        gradient = found[edge]
+        if gradient.shape != tensor.shape:
+            raise ShapeError(f"a formula gave a gradient of shape {gradient.shape} for a tensor of shape {tensor.shape}")
+        if gradient.dtype != tensor.dtype:
+            raise DTypeError(f"a formula gave a {gradient.dtype} gradient for a {tensor.dtype} tensor")
+        del gradient
+    coming, first, more = [], [], []                  # tensors whose gradient comes home, and pairs of a place and what is copied, or added, there
     with _accumulating:
-        before = tensor._grad
-        if before is None:
-            if _at_home(tensor, gradient):
-                tensor._grad_home[...] = gradient
-                tensor._grad = wrap(tensor._grad_home)
+        for tensor, edge in targets:
+            before = tensor._grad
+            if before is None:
+                if _at_home(tensor, found[edge]):
+                    coming.append(tensor)
+                    first.append((tensor._grad_home, found[edge]))
+                else:
+                    tensor._grad = _own(found, edge)
+            elif isinstance(found[edge], Tensor) or before.requires_grad:
+                tensor._grad = before + (found[edge] if isinstance(found[edge], Tensor) else wrap(np.asarray(found[edge])))
             else:
-                del gradient
-                tensor._grad = _own(found, edge)
-        elif isinstance(gradient, Tensor) or before.requires_grad:
-            tensor._grad = before + (gradient if isinstance(gradient, Tensor) else wrap(np.asarray(gradient)))
-        else:
-            before._data += gradient
-            inplace.stamp(before._data)
-    if tensor._extras is not None:
-        for hook in list(tensor._extras.post_hooks.values()):
-            hook(tensor)
+                more.append((before._data, found[edge]))
+        if first:
+            kernels(first[0][0]).collect(first)
+            for tensor in coming:
+                tensor._grad = wrap(tensor._grad_home)
+        if more:
+            kernels(more[0][0]).collect(more, add=True)
+            inplace.stamp_all([place for place, _ in more])
+    for tensor, _ in targets:
+        if tensor._extras is not None:
+            for hook in list(tensor._extras.post_hooks.values()):
+                hook(tensor)
 
 
 def _site(node: Node) -> str:

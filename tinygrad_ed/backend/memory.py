@@ -57,7 +57,7 @@ def blocks(*arrays: Any) -> Iterator[Sequence[Any]]:
 
 def joined(arrays: Sequence[Any]) -> list[Any]:
     """Device arrays, those that lie side by side in one memory (see `carved`) as one, for work that is a launch for each; NumPy's as they are."""
-    if not arrays or isinstance(arrays[0], np.ndarray):
+    if any([isinstance(a, np.ndarray) for a in arrays]):
         return list(arrays)
     runs: list[Any] = []                              # the first array of each, and the address after its last
     for a in sorted(arrays, key=lambda a: a.data.ptr):

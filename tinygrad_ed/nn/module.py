@@ -14,7 +14,7 @@ from ..backend import Device
 from ..errors import DTypeError
 from ..tensor import Tensor
 from .hooks import Hooked, call
-from .parameter import Buffer, Parameter, clear_gradient
+from .parameter import Buffer, Parameter, clear_gradients
 from .state_dict import Stateful
 
 __all__ = ["Module"]
@@ -336,8 +336,7 @@ class Module(Hooked, Stateful):
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters, or overwrite them with zeros."""
-        for p in self.parameters():
-            clear_gradient(p, set_to_none)
+        clear_gradients(self.parameters(), set_to_none)
 
     def _apply(self, fn: Callable[[Tensor], Tensor]) -> "Module":
         """Replace the data of every parameter, gradient and buffer by that of fn(tensor); the Parameter objects stay."""

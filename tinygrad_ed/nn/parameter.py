@@ -1,11 +1,12 @@
 """Tensors that belong to a module: Parameter, which is trained, and Buffer, which is not."""
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Iterable
 
 import numpy as np
 
-from ..autograd.inplace import stamp
+from ..autograd.inplace import stamp_all
+from ..backend.memory import joined
 from ..tensor import Tensor
 
 __all__ = ["Buffer", "Parameter"]
@@ -64,11 +65,16 @@ class Buffer(Tensor):
         self.persistent = persistent
 
 
-def clear_gradient(tensor: Tensor, set_to_none: bool = True) -> None:
-    """Forget a tensor's gradient, or overwrite it with zeros."""
-    if set_to_none or tensor._grad is None:
-        tensor._grad = None
-    else:
-        tensor._grad = tensor._grad.detach()
-        tensor._grad._data[...] = 0
-        stamp(tensor._grad._data)
+def clear_gradients(tensors: Iterable[Tensor], set_to_none: bool = True) -> None:
+    """Forget the gradients of tensors, or overwrite them with zeros."""
+    written = []
+    for t in tensors:
+        if set_to_none or t._grad is None:
+            t._grad = None
+        else:
+            t._grad = t._grad.detach()
+            written.append(t._grad._data)
+    for array in joined(written):
+        array[...] = 0
+    if written:
+        stamp_all(written)

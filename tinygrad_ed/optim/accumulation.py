@@ -17,6 +17,7 @@ import math
 from typing import Any
 
 from ..autograd.inplace import stamp
+from ..backend import capture
 from ..nn.utils.clip_grad import _gradients, get_total_norm
 from ..tensor import Tensor, wrap
 from .lr_scheduler.base import count, positive
@@ -107,6 +108,7 @@ class GradientAccumulation:
         Raises:
             ValueError: a size that is not above 0.
         """
+        capture.forbid("GradientAccumulation, whose micro-batches the host counts,", "write several backward and one optimizer.step() in the step")
         size = float(positive("size", size))
         if self.micro_batches == 0:
             self.optimizer.zero_grad()

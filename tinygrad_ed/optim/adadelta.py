@@ -55,12 +55,15 @@ class Adadelta(Optimizer):
         if not 0.0 <= group["rho"] <= 1.0:
             raise ValueError(f"rho lies in [0, 1], got {group['rho']}")
 
+    def _rates(self, group: dict[str, Any], numbers: dict[str, float]) -> tuple[float, ...]:
+        return float(group["lr"]),
+
     def _update(self, group: dict[str, Any], x: Piece) -> None:
         v, u, rho, eps = x.state["square_avg"], x.state["acc_delta"], group["rho"], group["eps"]
-        g, xp = uphill(group, x), namespace(x.p)
+        (lr,), g, xp = x.rates, uphill(group, x), namespace(x.p)
         v *= rho
         v += (1 - rho) * g * g
         delta = xp.sqrt((u + eps) / (v + eps)) * g
         u *= rho
         u += (1 - rho) * delta * delta
-        x.p -= float(group["lr"]) * delta
+        x.p -= lr * delta

@@ -1,16 +1,16 @@
 """Adafactor: adaptive steps with little memory."""
 from __future__ import annotations
 
-from typing import Any, Iterable
+from typing import Any, Iterable, Iterator
 
 import numpy as np
 
-from ..autograd.inplace import stamp_all
 from ..backend import namespace
 from ..dtypes import finfo
 from ..errors import ShapeError
 from ..tensor import Tensor, wrap
-from .optimizer import Optimizer, at_least, norm
+from .flat import Piece
+from .optimizer import Optimizer, at_least, norm, shrinkage
 
 __all__ = ["Adafactor"]
 
@@ -53,6 +53,9 @@ class Adafactor(Optimizer):
     _numbers = {"step": 0}
     _not_negative = ("lr", "weight_decay")
 
+    _elementwise = False
+    _numbers = {"step": 0}
+
     def __init__(self, params: Iterable, lr: float = 1e-2, beta2_decay: float = -0.8, eps: tuple[float | None, float] = (None, 1e-3),
                  d: float = 1.0, weight_decay: float = 0.0, *, foreach: bool | None = None, maximize: bool = False):
         super().__init__(params, dict(lr=lr, beta2_decay=beta2_decay, eps=tuple(eps), d=d, weight_decay=weight_decay, foreach=foreach,
@@ -66,17 +69,40 @@ class Adafactor(Optimizer):
         if not group["beta2_decay"] <= 0.0:
             raise ValueError(f"beta2_decay is at most 0, got {group['beta2_decay']}; write -0.8")
 
-    def _step_group(self, i: int, group: dict[str, Any]) -> None:
-        params = [p for p in group["params"] if p._grad is not None]
-        for p in params:
-            state = self.state[p]
-            if not state:
+    def _pieces(self, i: int, group: dict[str, Any]) -> Iterator[Piece]:
+        for p in group["params"]:
+            if p._grad is None:
+                continue
+            state, shapes = self.state[p], _shapes(p)
+            first = not state
+            if first:
                 state["step"] = wrap(np.zeros((), np.float32))
-                for name, shape in _shapes(p).items():
-                    state[name] = wrap(namespace(p._data).zeros(shape, p.dtype))
-            state["step"]._data += 1
-            _update(group, p._data, p._grad._data, float(state["step"]), {name: state[name]._data for name in _shapes(p)})
-        stamp_all([p._data for p in params])
+                state.update({name: wrap(namespace(p._data).zeros(shape, p.dtype)) for name, shape in shapes.items()})
+            step = state["step"]._data.reshape(1)
+            piece = Piece(p._data, p._grad._data, {name: state[name]._data for name in shapes}, {"step": float(step[0])}, first, {"step": step})
+            yield piece
+            step[...] = piece.numbers["step"]
+
+    def _rates(self, group: dict[str, Any], numbers: dict[str, float]) -> tuple[float, ...]:
+        t = numbers["step"]
+        return min(float(group["lr"]), t ** -0.5), t ** group["beta2_decay"], shrinkage(group)
+
+    def _update(self, group: dict[str, Any], x: Piece) -> None:
+        (rate, new, shrink), (eps1, eps2), xp, count = x.rates, group["eps"], namespace(x.p), max(x.p.size, 1)
+        eps1 = float(finfo(x.p.dtype).eps) if eps1 is None else eps1
+        g = -x.g if group["maximize"] else x.g
+        alpha = xp.maximum(norm(x.p) / count ** 0.5, eps2) * rate
+        x.p *= shrink
+        for name, v in x.state.items():
+            square = g * g if name == "variance" else (g * g).mean(-1 if name == "row_var" else -2, keepdims=True)
+            v += new * (square - v)
+        if "variance" in x.state:
+            v = x.state["variance"]
+        else:
+            r, c = x.state["row_var"], x.state["col_var"]
+            v = r * c / xp.maximum(r.mean(-2, keepdims=True), eps1)
+        u = g / xp.sqrt(xp.maximum(v, eps1 * eps1))
+        x.p -= alpha / xp.maximum(norm(u) / (count ** 0.5 * group["d"]), 1) * u
 
     def _restored(self, name: str, value: Any, p: Tensor, what: str) -> Any:
         entry, shape = super()._restored(name, value, p, what), _shapes(p).get(name)
@@ -90,22 +116,3 @@ def _shapes(p: Tensor) -> dict[str, tuple[int, ...]]:
     """The entries of a parameter's state and their shapes."""
     shape = tuple(p.shape)
     return {"row_var": (*shape[:-1], 1), "col_var": (*shape[:-2], 1, shape[-1])} if p.ndim > 1 else {"variance": shape}
-
-
-def _update(group: dict[str, Any], p: Any, g: Any, t: float, state: dict[str, Any]) -> None:
-    """The formula on the arrays of one parameter."""
-    (eps1, eps2), lr, xp, count = group["eps"], float(group["lr"]), namespace(p), max(p.size, 1)
-    eps1 = float(finfo(p.dtype).eps) if eps1 is None else eps1
-    g, new = -g if group["maximize"] else g, t ** group["beta2_decay"]
-    alpha = xp.maximum(norm(p) / count ** 0.5, eps2) * min(lr, t ** -0.5)
-    p *= 1 - lr * group["weight_decay"]
-    for name, v in state.items():
-        square = g * g if name == "variance" else (g * g).mean(-1 if name == "row_var" else -2, keepdims=True)
-        v += new * (square - v)
-    if "variance" in state:
-        v = state["variance"]
-    else:
-        r, c = state["row_var"], state["col_var"]
-        v = r * c / xp.maximum(r.mean(-2, keepdims=True), eps1)
-    u = g / xp.sqrt(xp.maximum(v, eps1 * eps1))
-    p -= alpha / xp.maximum(norm(u) / (count ** 0.5 * group["d"]), 1) * u

@@ -64,7 +64,10 @@ class Adagrad(Optimizer):
     def _start(self, group: dict[str, Any], name: str) -> float:
         return float(group["initial_accumulator_value"])
 
+    def _rates(self, group: dict[str, Any], numbers: dict[str, float]) -> tuple[float, ...]:
+        return float(group["lr"]) / (1 + (numbers["step"] - 1) * group["lr_decay"]),
+
     def _update(self, group: dict[str, Any], x: Piece) -> None:
-        s, g, t = x.state["sum"], uphill(group, x), x.numbers["step"]
+        (rate,), s, g = x.rates, x.state["sum"], uphill(group, x)
         s += g * g
-        x.p -= float(group["lr"]) / (1 + (t - 1) * group["lr_decay"]) * g / (namespace(s).sqrt(s) + group["eps"])
+        x.p -= rate * g / (namespace(s).sqrt(s) + group["eps"])

@@ -6,7 +6,7 @@ from typing import Any, Iterable
 
 from ..backend.kernels import kernels
 from .flat import Piece
-from .optimizer import Optimizer
+from .optimizer import Optimizer, shrinkage
 
 __all__ = ["Adam", "AdamW"]
 
@@ -64,7 +64,7 @@ class Adam(Optimizer):
     def _rates(self, group: dict[str, Any], numbers: dict[str, float]) -> tuple[float, ...]:
         lr, t, (beta1, beta2) = float(group["lr"]), numbers["step"], group["betas"]
         c1, c2 = (1 - beta1 ** t, math.sqrt(1 - beta2 ** t)) if group.get("bias_correction", True) else (1.0, 1.0)
-        return lr * c2 / c1, group["eps"] * c2, 1 - lr * float(group["weight_decay"])
+        return lr * c2 / c1, group["eps"] * c2, shrinkage(group)
 
     def _update(self, group: dict[str, Any], x: Piece) -> None:
         (rate, eps, shrink), (beta1, beta2), decay = x.rates, group["betas"], float(group["weight_decay"])

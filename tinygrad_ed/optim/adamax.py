@@ -50,11 +50,14 @@ class Adamax(Optimizer):
         super().__init__(params, dict(lr=lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay, foreach=foreach, maximize=maximize,
                                       differentiable=differentiable, capturable=capturable))
 
+    def _rates(self, group: dict[str, Any], numbers: dict[str, float]) -> tuple[float, ...]:
+        return float(group["lr"]) / (1 - group["betas"][0] ** numbers["step"]),
+
     def _update(self, group: dict[str, Any], x: Piece) -> None:
         m, u, (beta1, beta2) = x.state["exp_avg"], x.state["exp_inf"], group["betas"]
-        g, xp = uphill(group, x), namespace(x.p)
+        (rate,), g, xp = x.rates, uphill(group, x), namespace(x.p)
         m *= beta1
         m += (1 - beta1) * g
         u *= beta2
         xp.maximum(u, abs(g) + group["eps"], out=u)
-        x.p -= float(group["lr"]) / (1 - beta1 ** x.numbers["step"]) * m / u
+        x.p -= rate * m / u

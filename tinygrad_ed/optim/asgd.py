@@ -58,16 +58,18 @@ class ASGD(Optimizer):
         if numbers["step"] == 1:
             numbers["eta"] = float(np.float32(float(group["lr"])))      # the precision that the state keeps
 
+    def _rates(self, group: dict[str, Any], numbers: dict[str, float]) -> tuple[float, ...]:
+        eta, mu = numbers["eta"], numbers["mu"]
+        return 1 - group["lambd"] * eta, eta, 1 - mu, mu
+
     def _finish(self, group: dict[str, Any], numbers: dict[str, float]) -> None:
         lr, t = float(group["lr"]), numbers["step"]
         numbers["eta"] = lr / (1 + group["lambd"] * lr * t) ** group["alpha"]
         numbers["mu"] = 1 / max(1.0, t - group["t0"])
 
     def _update(self, group: dict[str, Any], x: Piece) -> None:
-        eta, mu, ax, g = x.numbers["eta"], x.numbers["mu"], x.state["ax"], uphill(group, x)
-        x.p *= 1 - group["lambd"] * eta
+        (shrink, eta, rest, mu), ax, g = x.rates, x.state["ax"], uphill(group, x)
+        x.p *= shrink
         x.p -= eta * g
-        if mu == 1:
-            ax[...] = x.p
-        else:
-            ax += mu * (x.p - ax)
+        ax *= rest
+        ax += mu * x.p

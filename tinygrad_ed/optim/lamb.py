@@ -54,14 +54,18 @@ class LAMB(Optimizer):
         super().__init__(params, dict(lr=lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay, maximize=maximize, foreach=foreach,
                                       capturable=capturable, differentiable=differentiable, fused=fused))
 
+    def _rates(self, group: dict[str, Any], numbers: dict[str, float]) -> tuple[float, ...]:
+        t, (beta1, beta2) = numbers["step"], group["betas"]
+        return float(group["lr"]), 1 - beta1 ** t, math.sqrt(1 - beta2 ** t)
+
     def _update(self, group: dict[str, Any], x: Piece) -> None:
-        m, v, t, (beta1, beta2) = x.state["exp_avg"], x.state["exp_avg_sq"], x.numbers["step"], group["betas"]
+        (lr, c1, c2), m, v, (beta1, beta2) = x.rates, x.state["exp_avg"], x.state["exp_avg_sq"], group["betas"]
         g, xp = -x.g if group["maximize"] else x.g, namespace(x.p)
         m *= beta1
         m += (1 - beta1) * g
         v *= beta2
         v += (1 - beta2) * g * g
-        u = m / (1 - beta1 ** t) / (xp.sqrt(v) / math.sqrt(1 - beta2 ** t) + group["eps"])
+        u = m / c1 / (xp.sqrt(v) / c2 + group["eps"])
         u += group["weight_decay"] * x.p
         size, length = norm(x.p), norm(u)
-        x.p -= float(group["lr"]) * xp.where((size > 0) & (length > 0), size / length, 1) * u
+        x.p -= lr * xp.where((size > 0) & (length > 0), size / length, 1) * u

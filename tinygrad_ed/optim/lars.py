@@ -52,11 +52,14 @@ class LARS(Optimizer):
         super().__init__(params, dict(lr=lr, momentum=momentum, weight_decay=weight_decay, trust_coefficient=trust_coefficient,
                                       maximize=maximize, foreach=foreach, differentiable=differentiable))
 
+    def _rates(self, group: dict[str, Any], numbers: dict[str, float]) -> tuple[float, ...]:
+        return float(group["lr"]),
+
     def _update(self, group: dict[str, Any], x: Piece) -> None:
-        v, decay, xp = x.state["momentum_buffer"], group["weight_decay"], namespace(x.p)
+        (lr,), v, decay, xp = x.rates, x.state["momentum_buffer"], group["weight_decay"], namespace(x.p)
         g, size = -x.g if group["maximize"] else x.g, norm(x.p)
         slope = norm(g)
         trust = xp.where((size > 0) & (slope > 0), group["trust_coefficient"] * size / (slope + decay * size), 1)
         v *= group["momentum"]
-        v += float(group["lr"]) * trust * (g + decay * x.p)
+        v += lr * trust * (g + decay * x.p)
         x.p -= v

@@ -5,7 +5,7 @@ from typing import Any, Iterable
 
 from ..backend import namespace
 from .flat import Piece
-from .optimizer import Optimizer
+from .optimizer import Optimizer, shrinkage
 
 __all__ = ["Lion"]
 
@@ -49,10 +49,13 @@ class Lion(Optimizer):
         super().__init__(params, dict(lr=lr, betas=tuple(betas), weight_decay=weight_decay, maximize=maximize, foreach=foreach,
                                       capturable=capturable, differentiable=differentiable, fused=fused))
 
+    def _rates(self, group: dict[str, Any], numbers: dict[str, float]) -> tuple[float, ...]:
+        return float(group["lr"]), shrinkage(group)
+
     def _update(self, group: dict[str, Any], x: Piece) -> None:
-        m, lr, (beta1, beta2) = x.state["exp_avg"], float(group["lr"]), group["betas"]
+        (lr, shrink), m, (beta1, beta2) = x.rates, x.state["exp_avg"], group["betas"]
         g = -x.g if group["maximize"] else x.g
-        x.p *= 1 - lr * group["weight_decay"]
+        x.p *= shrink
         x.p -= lr * namespace(m).sign(beta1 * m + (1 - beta1) * g)
         m *= beta2
         m += (1 - beta2) * g

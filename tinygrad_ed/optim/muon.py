@@ -5,8 +5,9 @@ import math
 from typing import Any, Iterable
 
 from ..backend import namespace
+from ..backend.kernels import kernels
 from .flat import Piece
-from .optimizer import Optimizer, norm
+from .optimizer import Optimizer, norm, shrinkage
 
 __all__ = ["Muon"]
 
@@ -74,23 +75,26 @@ class Muon(Optimizer):
         if len(group["ns_coefficients"]) != 3:
             raise ValueError(f"ns_coefficients are three numbers, got {group['ns_coefficients']}")
 
+    def _rates(self, group: dict[str, Any], numbers: dict[str, float]) -> tuple[float, ...]:
+        return float(group["lr"]), shrinkage(group)
+
     def _update(self, group: dict[str, Any], x: Piece) -> None:
-        m, momentum, lr, (rows, columns) = x.state["momentum_buffer"], group["momentum"], float(group["lr"]), x.p.shape
+        (lr, shrink), m, momentum, (rows, columns) = x.rates, x.state["momentum_buffer"], group["momentum"], x.p.shape
         m *= momentum
         m += (1 - momentum) * x.g
         u = momentum * m + (1 - momentum) * x.g if group["nesterov"] else m
         match_adamw = group["adjust_lr_fn"] == "match_rms_adamw"
         scale = 0.2 * math.sqrt(max(rows, columns)) if match_adamw else math.sqrt(max(1.0, rows / max(columns, 1)))
-        x.p *= 1 - lr * group["weight_decay"]
+        x.p *= shrink
         x.p -= lr * scale * _orthogonalized(u, group["ns_coefficients"], group["ns_steps"], group["eps"])
 
 
 def _orthogonalized(u: Any, coefficients: Iterable[float], steps: int, eps: float) -> Any:
     """A matrix with the singular vectors of u, whose singular values are near 1."""
-    xp, (a, b, c), tall = namespace(u), coefficients, u.shape[0] > u.shape[1]
+    xp, matmul, (a, b, c), tall = namespace(u), kernels(u).matmul, coefficients, u.shape[0] > u.shape[1]
     x = (u.T if tall else u).astype(u.dtype if u.dtype.itemsize >= 4 else xp.float32)
     x /= xp.maximum(norm(x), eps)
     for _ in range(steps):
-        gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
+        gram = matmul(x, x.T)
+        x = a * x + matmul(b * gram + c * matmul(gram, gram), x)
     return x.T if tall else x

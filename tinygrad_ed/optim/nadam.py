@@ -7,7 +7,7 @@ import numpy as np
 
 from ..backend import namespace
 from .flat import Piece
-from .optimizer import Optimizer, uphill
+from .optimizer import Optimizer, shrinkage, uphill
 
 __all__ = ["NAdam"]
 
@@ -63,16 +63,19 @@ class NAdam(Optimizer):
         mu = _momentum(group, numbers["step"])
         numbers["mu_product"] = float(np.float32(numbers["mu_product"]) * np.float32(mu))      # the precision that the state keeps
 
+    def _rates(self, group: dict[str, Any], numbers: dict[str, float]) -> tuple[float, ...]:
+        lr, t, product = float(group["lr"]), numbers["step"], numbers["mu_product"]
+        mu, next_mu = _momentum(group, t), _momentum(group, t + 1)
+        return lr * (1 - mu) / (1 - product), lr * next_mu / (1 - product * next_mu), 1 - group["betas"][1] ** t, shrinkage(group)
+
     def _update(self, group: dict[str, Any], x: Piece) -> None:
-        m, v, t, product = x.state["exp_avg"], x.state["exp_avg_sq"], x.numbers["step"], x.numbers["mu_product"]
-        g, lr, (beta1, beta2) = uphill(group, x), float(group["lr"]), group["betas"]
+        (now, ahead, unbiased, _), m, v, (beta1, beta2) = x.rates, x.state["exp_avg"], x.state["exp_avg_sq"], group["betas"]
+        g = uphill(group, x)
         m *= beta1
         m += (1 - beta1) * g
         v *= beta2
         v += (1 - beta2) * g * g
-        mu, next_mu = _momentum(group, t), _momentum(group, t + 1)
-        ahead = lr * (1 - mu) / (1 - product) * g + lr * next_mu / (1 - product * next_mu) * m
-        x.p -= ahead / (namespace(v).sqrt(v / (1 - beta2 ** t)) + group["eps"])
+        x.p -= (now * g + ahead * m) / (namespace(v).sqrt(v / unbiased) + group["eps"])
 
 
 def _momentum(group: dict[str, Any], t: float) -> float:

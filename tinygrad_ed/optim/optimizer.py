@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from copy import deepcopy
-from typing import Any, Callable, Iterable, Mapping
+from typing import Any, Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from ..backend import capture, namespace, to_device
 from ..backend.kernels import kernels
 from ..dtypes import FLOATS
 from ..errors import CaptureError, InPlaceError, ShapeError
-from ..nn.parameter import clear_gradient
+from ..nn.parameter import clear_gradients
 from ..tensor import Tensor, as_array, wrap
 from .flat import Flat, Piece
 
@@ -127,8 +127,7 @@ class Optimizer:
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters, or overwrite them with zeros."""
         for group in self.param_groups:
-            for p in group["params"]:
-                clear_gradient(p, set_to_none)
+            clear_gradients(group["params"], set_to_none)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Change every parameter that has a gradient.
@@ -157,19 +156,21 @@ class Optimizer:
 
     def _step_group(self, i: int, group: dict[str, Any]) -> None:
         """Write the new values of a group's parameters that have a gradient into their arrays."""
-        entries = {name: self._start(group, name) for name in self._entries(group)}
         recording = capture.active()
-        for flat in self._flats_of(i, group["params"]):
-            for piece in flat.pieces(self.state, self._numbers, entries, each=not self._elementwise):
-                if recording is None:
-                    self._advance(group, piece.numbers)
-                    piece.rates = self._rates(group, piece.numbers)
-                else:
-                    piece.rates = self._recorded_rates(recording, group, piece)
-                for block in piece.blocks() if self._elementwise and self._blocks else (piece,):
-                    self._update(group, block)
-                self._finish(group, piece.numbers)
+        for piece in self._pieces(i, group):
+            if recording is None:
+                piece.rates = self._next_rates(group, piece.numbers)
+            else:
+                piece.rates = self._recorded_rates(recording, group, piece)
+            for block in piece.blocks() if self._elementwise and self._blocks else (piece,):
+                self._update(group, block)
         stamp_all([p._data for p in group["params"] if p._grad is not None])
+
+    def _pieces(self, i: int, group: dict[str, Any]) -> Iterator[Piece]:
+        """What is stepped at once; the numbers that a piece has when the next is asked for are kept."""
+        entries = {name: self._start(group, name) for name in self._entries(group)}
+        for flat in self._flats_of(i, group["params"]):
+            yield from flat.pieces(self.state, self._numbers, entries, each=not self._elementwise)
 
     def _flats_of(self, i: int, params: list) -> list[Flat]:
         """The flat memories of group number i: one for each dtype and device."""
@@ -198,9 +199,19 @@ class Optimizer:
         if "step" in numbers:
             numbers["step"] += 1
 
-    def _rates(self, group: dict[str, Any], numbers: dict[str, float]) -> tuple[float, ...]:
-        """What the formula needs of the numbers and of the learning rate; a method that computes with these alone can be captured."""
-        return ()
+    def _rates(self, group: dict[str, Any], numbers: dict[str, float]) -> tuple[float, ...] | None:
+        """What the formula needs of the numbers and of the learning rate; None if it takes them as they are, so that it cannot be captured."""
+        return None
+
+    def _finish(self, group: dict[str, Any], numbers: dict[str, float]) -> None:
+        """Bring the numbers of the state to the step that comes next, where they cannot be found when it comes."""
+
+    def _next_rates(self, group: dict[str, Any], numbers: dict[str, float]) -> tuple[float, ...] | None:
+        """The rates of the next step, which the numbers are brought to."""
+        self._advance(group, numbers)
+        rates = self._rates(group, numbers)
+        self._finish(group, numbers)
+        return rates
 
     def _recorded_rates(self, recording: capture.Recording, group: dict[str, Any], x: Piece) -> Any:
         """The rates of a captured step: on the device, those of each replay, before which the numbers advance.
@@ -209,26 +220,23 @@ class Optimizer:
             CaptureError: a method that computes with other numbers of the host, or whose state is not there yet.
         """
         method, groups, state = type(self).__name__, self.param_groups, self.state
-        count = len(self._rates(group, x.numbers))
-        if not count:
+        rates = self._rates(group, x.numbers)
+        if rates is None:
             raise CaptureError(f"{method} computes with numbers of the host that change from step to step, so its step cannot be captured; "
-                               f"SGD in its classical form, Adam and AdamW can, or call optimizer.step() outside of the captured step")
+                               f"methods like SGD and Adam can, or call optimizer.step() outside of the captured step")
         if x.first:
             raise CaptureError(f"{method} has no state yet for {x.p.size} parameters; make a step before the capture")
         options = {name: value for name, value in group.items() if name not in ("params", "lr")}
         recording.replay_only_if(f"the state or an option of {method} other than lr", lambda: (
             self.param_groups is groups and self.state is state and all(group[name] == value for name, value in options.items())))
 
-        def rates() -> tuple[float, ...]:
+        def advanced() -> Any:
             numbers = {name: float(row[0]) for name, row in x.rows.items()}
-            self._advance(group, numbers)
+            rates = self._next_rates(group, numbers)
             for name, row in x.rows.items():
                 row[...] = numbers[name]
-            return self._rates(group, numbers)
-        return recording.numbers(rates, count, x.p.dtype)
-
-    def _finish(self, group: dict[str, Any], numbers: dict[str, float]) -> None:
-        """Bring the numbers of the state to the step that comes next, where they cannot be found when it comes."""
+            return rates
+        return recording.numbers(advanced, len(rates), x.p.dtype)
 
     def _update(self, group: dict[str, Any], x: Piece) -> None:
         """The method's formula: write the new values into x.p and into the entries of x.state."""
@@ -392,13 +400,18 @@ def uphill(group: dict[str, Any], x: Piece) -> Any:
     """The gradient that a step goes against, of -f to maximize, with weight decay.
 
         g = ∇f(θ) + weight_decay·θ
-        g = ∇f(θ),  after θ ← (1 - lr·weight_decay)·θ          (decoupled)
+        g = ∇f(θ),  after θ ← (1 - lr·weight_decay)·θ          (decoupled; this factor is the last of the rates)
     """
     g, decay = -x.g if group["maximize"] else x.g, float(group["weight_decay"])
     if decay and group.get("decoupled_weight_decay"):
-        x.p *= 1 - float(group["lr"]) * decay
+        x.p *= x.rates[-1]
         return g
     return g + decay * x.p if decay else g
+
+
+def shrinkage(group: dict[str, Any]) -> float:
+    """1 - lr·weight_decay, by which decoupled weight decay multiplies a parameter."""
+    return 1 - float(group["lr"]) * float(group["weight_decay"])
 
 
 def norm(x: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Any, Iterable
 
 from ..backend import namespace
 from .flat import Piece
-from .optimizer import Optimizer, uphill
+from .optimizer import Optimizer, shrinkage, uphill
 
 __all__ = ["RAdam"]
 
@@ -55,18 +55,20 @@ class RAdam(Optimizer):
                                       capturable=capturable, decoupled_weight_decay=decoupled_weight_decay,
                                       differentiable=differentiable))
 
+    def _rates(self, group: dict[str, Any], numbers: dict[str, float]) -> tuple[float, ...]:
+        t, (beta1, beta2) = numbers["step"], group["betas"]
+        rate, longest = float(group["lr"]) / (1 - beta1 ** t), 2 / (1 - beta2) - 1          # the latter is ρ∞
+        length = longest - 2 * t * beta2 ** t / (1 - beta2 ** t)
+        if length <= 5:
+            return rate, 0.0, shrinkage(group)
+        r = math.sqrt((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length))
+        return rate * r * math.sqrt(1 - beta2 ** t), 1.0, shrinkage(group)
+
     def _update(self, group: dict[str, Any], x: Piece) -> None:
-        m, v, t, (beta1, beta2) = x.state["exp_avg"], x.state["exp_avg_sq"], x.numbers["step"], group["betas"]
+        (rate, tractable, _), m, v, (beta1, beta2) = x.rates, x.state["exp_avg"], x.state["exp_avg_sq"], group["betas"]
         g = uphill(group, x)
         m *= beta1
         m += (1 - beta1) * g
         v *= beta2
         v += (1 - beta2) * g * g
-        step = float(group["lr"]) / (1 - beta1 ** t) * m
-        longest = 2 / (1 - beta2) - 1                 # ρ∞
-        length = longest - 2 * t * beta2 ** t / (1 - beta2 ** t)
-        if length > 5:
-            r = math.sqrt((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length))
-            step *= r * math.sqrt(1 - beta2 ** t)
-            step /= namespace(v).sqrt(v) + group["eps"]
-        x.p -= step
+        x.p -= rate * m / (tractable * (namespace(v).sqrt(v) + group["eps"]) + (1 - tractable))

@@ -58,8 +58,11 @@ class RMSprop(Optimizer):
         unused = {"momentum_buffer": not group["momentum"], "grad_avg": not group["centered"]}
         return [name for name in self._like_parameter if not unused.get(name)]
 
+    def _rates(self, group: dict[str, Any], numbers: dict[str, float]) -> tuple[float, ...]:
+        return float(group["lr"]),
+
     def _update(self, group: dict[str, Any], x: Piece) -> None:
-        v, alpha, g, xp = x.state["square_avg"], group["alpha"], uphill(group, x), namespace(x.p)
+        (lr,), v, alpha, g, xp = x.rates, x.state["square_avg"], group["alpha"], uphill(group, x), namespace(x.p)
         v *= alpha
         v += (1 - alpha) * g * g
         if group["centered"]:
@@ -72,4 +75,4 @@ class RMSprop(Optimizer):
             x.state["momentum_buffer"] *= group["momentum"]
             x.state["momentum_buffer"] += b
             b = x.state["momentum_buffer"]
-        x.p -= float(group["lr"]) * b
+        x.p -= lr * b

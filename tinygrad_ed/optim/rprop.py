@@ -63,6 +63,9 @@ class Rprop(Optimizer):
     def _start(self, group: dict[str, Any], name: str) -> float:
         return float(group["lr"]) if name == "step_size" else 0.0
 
+    def _rates(self, group: dict[str, Any], numbers: dict[str, float]) -> tuple[float, ...]:
+        return ()                                     # lr is only the first size of a step
+
     def _update(self, group: dict[str, Any], x: Piece) -> None:
         prev, size, (smaller, larger) = x.state["prev"], x.state["step_size"], group["etas"]
         g, xp = -x.g if group["maximize"] else x.g, namespace(x.p)

@@ -4,6 +4,7 @@ from __future__ import annotations
 from typing import Any, Callable, Iterable
 
 from ..autograd.inplace import stamp_all
+from ..backend import capture
 from ..backend.kernels import kernels
 from .flat import Piece
 from .optimizer import Optimizer, uphill
@@ -108,6 +109,7 @@ class SGD(Optimizer):
 
     def _ahead(self, closure: Callable[[], Any]) -> Any:
         """What the closure returns with all parameters of the look-ahead form at θ - lr·momentum·v."""
+        capture.forbid('form="lookahead", which moves the parameters by the lr of the host,', 'write form="classical", or step outside of it')
         moved = [(p, p._data.copy(), float(group["lr"]) * group["momentum"]) for group in self.param_groups if _form(group) == "lookahead"
                  for p in group["params"] if "momentum_buffer" in self.state.get(p, ())]
         try:
@@ -121,11 +123,10 @@ class SGD(Optimizer):
             stamp_all([p._data for p, _, _ in moved])
 
     def _rates(self, group: dict[str, Any], numbers: dict[str, float]) -> tuple[float, ...]:
-        return (float(group["lr"]),) if _form(group) == "classical" else ()
+        return float(group["lr"]),
 
     def _update(self, group: dict[str, Any], x: Piece) -> None:
-        momentum, form, v = group["momentum"], _form(group), x.state.get("momentum_buffer")
-        lr = x.rates[0] if form == "classical" else float(group["lr"])
+        (lr,), momentum, form, v = x.rates, group["momentum"], _form(group), x.state.get("momentum_buffer")
         if form == "classical" or not momentum:
             kernels(x.p).sgd_step(x.p, x.g, v, lr, momentum, 1.0 if x.first else 1.0 - group["dampening"], float(group["weight_decay"]),
                                   sign=-1.0 if group["maximize"] else 1.0, nesterov=group["nesterov"])

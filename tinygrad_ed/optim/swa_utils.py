@@ -8,6 +8,7 @@ from typing import Any, Callable, Iterable, Iterator, Mapping
 
 from ..autograd.inplace import stamp
 from ..autograd.modes import no_grad
+from ..backend import capture
 from ..errors import ShapeError
 from ..nn.module import Module
 from ..nn.norm.batch import _BatchNorm
@@ -380,6 +381,7 @@ class ExponentialMovingAverage:
 
     def update(self, value: Any) -> Any:
         """Take in a value, a number, array or tensor of any shape, always the same; returns the new average."""
+        capture.forbid("ExponentialMovingAverage, whose values the host counts,", "let the step return the value, and average it outside")
         value = value.detach() if isinstance(value, Tensor) else value
         shapes = [getattr(x, "shape", ()) for x in (value, 0.0 if self._sum is None else self._sum)]
         if self.steps and shapes[0] != shapes[1]:

@@ -8,7 +8,7 @@ from typing import Any, Iterable, Union
 
 import numpy as np
 
-from ...autograd.inplace import stamp, stamp_all
+from ...autograd.inplace import stamp_all
 from ...backend import namespace
 from ...backend.kernels import kernels
 from ...backend.memory import joined
@@ -209,9 +209,10 @@ def clip_grad_value_(parameters: Tensors, clip_value: float, foreach: bool | Non
         tensor([ 1.0000, -0.2000])
     """
     limit = _limit("clip_grad_value_", "clip_value", clip_value)
-    for a in _gradients(parameters):
+    arrays = _gradients(parameters)
+    for a in joined(arrays):
         namespace(a).clip(a, -limit, limit, out=a)
-        stamp(a)
+    stamp_all(arrays)
 
 
 def _limit(name: str, argument: str, value: Any) -> float:

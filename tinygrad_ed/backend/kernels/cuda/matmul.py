@@ -13,10 +13,13 @@ from ...precision import products
 from .. import plain
 from . import cublaslt
 from .gemm import plan
+from .launch import fitted, launch, like
 
 __all__ = ["column_sums", "linear", "matmul"]
 
 _DTYPES = {"e": "float16", "E": "bfloat16", "f": "float32", "d": "float64"}      # a dtype's char (E is ml_dtypes' bfloat16), and its name
+_STRIP, _NARROW = 32, 8                 # columns that a block sums; of tall matrices fewer, for more blocks (8 float32 are one access to memory)
+_TALL = 1 << 10                         # rows
 _EPILOGUES = {None: "", "relu": "RELU", "gelu_tanh": "GELU"}
 
 
@@ -50,9 +53,16 @@ def linear(x: Any, weight: Any, bias: Any, activation: str | None = None) -> Any
 
 
 def column_sums(x: Any) -> Any:
-    """x (…, n) summed over all dimensions but the last, as a product with ones: CuPy's sum over the first dimension is slow."""
-    rows = prod(x.shape[:-1])
-    return matmul(namespace(x).ones(rows, x.dtype), x.reshape(rows, x.shape[-1]))
+    """x (…, n) summed over all dimensions but the last, in a fixed order, with one launch: CuPy's sum over the first dimension is slow."""
+    suited = fitted(x) if x.size else None
+    if suited is None:
+        return plain.column_sums(x)
+    (x,), n = suited, x.shape[-1]
+    rows, y = prod(x.shape[:-1]), like(x, shape=(n,))
+    columns = _STRIP if rows < _TALL else _NARROW
+    block = columns, min(1024 // columns, 1 << (rows // 4).bit_length())
+    launch("matmul", "column_sums", x.dtype, ((-(-n // columns),), block), x, y, rows, n)
+    return y
 
 
 def _product(a: Any, b: Any, bias: Any = None, activation: str | None = None, out: Any = None, add: bool = False) -> Any:

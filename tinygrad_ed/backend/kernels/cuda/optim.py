@@ -1,15 +1,17 @@
-"""Steps of optimizers by CUDA kernels, each one launch, and the sum of squares in one or two, which nothing waits for."""
+"""Steps of optimizers by CUDA kernels, each one launch, gradients to their places by the dozen, and the sum of squares in one or two launches."""
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Sequence
 
 from ... import is_array
 from .. import plain
 from .launch import TYPES, elements, fitted, launch, like, wide
 
-__all__ = ["adam_step", "clip_to_norm", "sgd_step", "sum_of_squares"]
+__all__ = ["adam_step", "clip_to_norm", "collect", "sgd_step", "sum_of_squares"]
 
 _ALONE = 1 << 15         # elements that one block sums
+_PAIRS = 32              # of arrays in one launch of collect
+_BLOCKS = 512            # for each of them at most
 
 
 def _suits(*arrays: Any) -> bool:
@@ -46,6 +48,28 @@ def clip_to_norm(x: Any, norm: Any, limit: float) -> None:
         plain.clip_to_norm(x, norm, limit)
     elif x.size:
         launch("optim", "clip_to_norm", x.dtype, elements(x.size), x, norm.astype(wide(x), copy=False), x.size, float(limit))
+
+
+def collect(pairs: Sequence[tuple[Any, Any]], add: bool = False) -> None:
+    kinds: dict[Any, list] = {}
+    for pair in pairs:
+        kinds.setdefault(pair[0].dtype if _suits(*pair) else None, []).append(pair)
+    if not _apart(pairs):
+        kinds = {None: list(pairs)}
+    plain.collect(kinds.pop(None, ()), add)
+    for dtype, found in kinds.items():
+        for start in range(0, len(found), _PAIRS):
+            some = found[start:start + _PAIRS]
+            blocks = min(elements(max(y.size for y, _ in some))[0][0], _BLOCKS)
+            args = [a for y, x in some for a in (y, x, y.size)] + [None, None, 0] * (_PAIRS - len(some))
+            launch("optim", "collect", dtype, ((blocks, len(some)), elements(1)[1]), *args, add)
+
+
+def _apart(pairs: Sequence[tuple[Any, Any]]) -> bool:
+    """Whether the order does not matter: no place overlaps another, and nothing that is copied lies in the same memory."""
+    spans = sorted([(y.data.ptr, y.data.ptr + y.nbytes) for y, _ in pairs])
+    memory = {id(y.data.mem) for y, _ in pairs}
+    return all([before[1] <= after[0] for before, after in zip(spans, spans[1:])]) and not any([id(x.data.mem) in memory for _, x in pairs])
 
 
 def sum_of_squares(x: Any) -> Any:

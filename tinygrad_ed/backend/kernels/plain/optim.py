@@ -1,14 +1,14 @@
-"""Steps of optimizers on arrays, written in place, and the sum of squares that clipping needs."""
+"""Steps of optimizers on arrays, written in place, the way of gradients to their places, and the sum of squares that clipping needs."""
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Sequence
 
 import numpy as np
 
 from ... import is_array, namespace
 from ...memory import blocks
 
-__all__ = ["adam_step", "clip_to_norm", "sgd_step", "sum_of_squares"]
+__all__ = ["adam_step", "clip_to_norm", "collect", "sgd_step", "sum_of_squares"]
 
 
 def _gradient(p: Any, g: Any, decay: float, sign: float) -> Any:
@@ -82,6 +82,15 @@ def sgd_step(p: Any, g: Any, v: Any, lr: float, momentum: float = 0.0, fresh: fl
 def clip_to_norm(x: Any, norm: Any, limit: float) -> None:
     """x ← x·min(1, limit/(norm + 1e-6)), where the norm is a 0-d array on x's device."""
     x *= namespace(x).minimum(limit / (norm + 1e-6), 1)
+
+
+def collect(pairs: Sequence[tuple[Any, Any]], add: bool = False) -> None:
+    """y ← x, or y ← y + x, for pairs (y, x) of arrays of one shape and dtype, in their order."""
+    for y, x in pairs:
+        if add:
+            y += x
+        else:
+            y[...] = x
 
 
 def sum_of_squares(x: Any) -> Any:

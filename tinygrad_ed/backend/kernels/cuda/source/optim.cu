@@ -38,6 +38,20 @@ KERNEL void clip_to_norm(real *x, const wide *norm, idx n, double limit) {
     for (EACH(i, n)) x[i] = (wide)x[i] * factor;
 }
 
+// Many arrays copied, or added, to their places: blockIdx.y chooses the pair. Pairs are numbered in octal: 00, 01, ... 37.
+#define EIGHT(what, k) what(k##0) what(k##1) what(k##2) what(k##3) what(k##4) what(k##5) what(k##6) what(k##7)
+#define EACH_PAIR(what) EIGHT(what, 0) EIGHT(what, 1) EIGHT(what, 2) EIGHT(what, 3)
+#define PAIR(k) real *y##k, const real *x##k, idx n##k,
+#define CHOOSE(k) case 0##k: y = y##k, x = x##k, n = n##k; break;
+
+KERNEL void collect(EACH_PAIR(PAIR) idx add) {
+    real *y = 0;
+    const real *x = 0;
+    idx n = 0;
+    switch (blockIdx.y) { EACH_PAIR(CHOOSE) }
+    for (EACH(i, n)) y[i] = add ? (real)((wide)y[i] + (wide)x[i]) : x[i];
+}
+
 // Of what each block has seen.
 KERNEL void sum_of_squares(const real *x, wide *parts, idx n) {
     wide sum = 0;

@@ -32,7 +32,7 @@ from _report import OURS, PEERS, REFERENCE, chart, judge, report
 
 TOLERANCE = 1e-4
 SHORTEST = 0.05           # seconds that a timing takes at least; a shorter step runs several times
-WARM = 0.1                # seconds of steps before a timing: training is measured in its course, when the system has spread the threads over the processors
+WARM = 0.1                # seconds of steps before a timing: training is measured in its course, its threads spread over the processors
 REST = 0.05               # seconds until the threads of the process before have stopped spinning (OpenBLAS's take 30 ms)
 PATIENCE = 120.0          # seconds until a framework must have built, compiled and run its first steps
 

@@ -42,8 +42,14 @@ class Data:
     def bool(self):
         return bool(self.rng.random() < 0.5)
 
+    def flag(self):
+        """A condition that an array holds, or None."""
+        return np.array(self.bool()) if self.rng.random() < 0.6 else None
 
-NUMBERS = {"softplus": (1.5, 4.0), "elu": (1.2, 1.1, 0.8), "huber_loss": (1.3,)}
+
+NUMBERS = {"softplus": (1.5, 4.0), "elu": (1.2, 1.1, 0.8), "huber_loss": (1.3,), "focal_logistic_loss": (0.3, 1.7)}
+NUMBERS |= {name: [{"slope": 0.3, "low": -1.25, "high": 2.0, "limit": 0.75, "value": -1.5}[n] for n in formula.numbers.split()]
+            for name, formula in bodies.FORMULAS.items()}
 CASES = {}
 
 
@@ -61,16 +67,17 @@ for _name in bodies.ACTIVATIONS:
         x = d.array(*shape)
         return *getattr(there, name)(x, True, *NUMBERS.get(name, ())), getattr(there, name)(x, False, *NUMBERS.get(name, ()))[0]
 
-for _name in bodies.BACKWARDS:
+for _name in bodies.FORMULAS:
     @case(_name)
     def _(there, back, d, shape, name=_name):
-        return [getattr(there, name)(d.array(*shape), d.array(*shape))]
+        return [getattr(there, name)(*[d.array(*shape) for _ in bodies.FORMULAS[name].arrays.split()], *NUMBERS[name])]
 
 for _name in bodies.LOSSES:
     @case(_name)
     def _(there, back, d, shape, name=_name):
-        limits = dict(low=0, high=1) if name == "binary_cross_entropy" else {}
-        x, t = d.array(*shape, **limits), d.array(*shape, **limits)
+        limits = dict(low=0, high=1)
+        x = d.array(*shape, **(limits if name == "binary_cross_entropy" else {}))
+        t = d.array(*shape, **(limits if name in ("binary_cross_entropy", "focal_logistic_loss") else {}))
         results = [getattr(there, name)(x, t, 0.3, reduce, derive, *NUMBERS.get(name, ())) for reduce in (0, 1) for derive in (0, 1)]
         return [y for pair in results for y in pair if y is not None]
 
@@ -145,6 +152,21 @@ def _(there, back, d, shape):
     return y, z, back.softmax_backward(g, y, dim), back.log_softmax_backward(g, z, dim)
 
 
+@case("extreme", "length", "logsumexp", "mean", "total", "variance")
+def _(there, back, d, shape):
+    x, keepdim = d.array(*shape), d.bool()
+    dims = tuple(i for i in range(len(shape)) if d.bool())
+    return (there.total(x, dims, keepdim), there.mean(x, dims, keepdim), there.variance(x, dims, keepdim, 0.5), there.length(x, dims, keepdim),
+            there.logsumexp(x, dims, keepdim), there.extreme(x, "max", dims, keepdim), there.extreme(x, "min", dims, keepdim))
+
+
+@case("extreme_at", "running_product", "running_sum")
+def _(there, back, d, shape):
+    x, y, dim = d.array(*shape), d.array(*shape, low=0.5, high=1.5), int(d.rng.integers(0, len(shape)))
+    return (there.extreme_at(x, "max", dim, d.bool()), there.extreme_at(x.round(), "min", dim, d.bool()),
+            there.running_sum(x, dim, 1 - 2 * d.bool()), there.running_product(y, dim, 1 - 2 * d.bool()))
+
+
 @case("cross_entropy", "cross_entropy_backward")
 def _(there, back, d, shape):
     shape = (shape[0], 3, *shape[1:]) if d.bool() else shape if len(shape) > 1 else (*shape, 40)
@@ -193,15 +215,36 @@ def _(there, back, d, shape):
     v, largest = abs(d.array(*shape)), abs(d.array(*shape)) if d.bool() else None
     written = [np.ascontiguousarray(a) if a is not None else None for a in (p.copy(), m.copy(), v.copy(), largest)]
     p, m, v, largest = written
-    there.adam_step(p, g, m, v, largest, 0.1, 0.8, 0.9, 1e-3, 0.1 * d.bool(), 1 - 0.1 * d.bool(), 1 - 2 * d.bool())
+    there.adam_step(p, g, m, v, largest, 0.1, 0.8, 0.9, 1e-3, 0.1 * d.bool(), 1 - 0.1 * d.bool(), 1 - 2 * d.bool(), d.flag())
     return [a for a in written if a is not None]
 
 
 @case("sgd_step")
 def _(there, back, d, shape):
     p, g, v = d.array(*shape).copy("C"), d.array(*shape), d.array(*shape).copy("C") if d.bool() else None
-    there.sgd_step(p, g, v, 0.1, 0.9, 1 - 0.2 * d.bool(), 0.1 * d.bool(), 1 - 2 * d.bool(), d.bool())
+    there.sgd_step(p, g, v, 0.1, 0.9, 1 - 0.2 * d.bool(), 0.1 * d.bool(), 1 - 2 * d.bool(), d.bool(), d.flag())
     return [p] if v is None else [p, v]
+
+
+@case("adam_rates")
+def _(there, back, d, shape):
+    steps = np.full(shape[0], d.rng.integers(0, 2000), np.float32)
+    lr = np.array(0.1) if d.bool() else 0.1
+    return steps, there.adam_rates(steps, d.flag(), lr, 0.9, 0.999, 1e-3, 0.1 * d.bool(), d.bool(), d.dtype)
+
+
+@case("unscale")
+def _(there, back, d, shape):
+    x, found, scale = d.array(*shape).copy("C"), np.array(d.rng.random() < 0.2), 2.0 ** d.rng.integers(-3, 17)
+    there.unscale(x, np.array(scale, np.float32) if d.bool() else float(scale), found)
+    return x, found
+
+
+@case("update_scale")
+def _(there, back, d, shape):
+    state = np.array([d.rng.choice([1.0, 3.0, 2.0 ** 127, 2.0 ** -100]), d.rng.integers(0, 3)], np.float32)
+    there.update_scale(state, np.array(d.bool()), 2.0, 0.3, 3)
+    return [state]
 
 
 @case("clip_to_norm")
@@ -274,7 +317,7 @@ def _(there, back, d, shape):
     d = Data(d.rng.integers(999), d.dtype, False, d.layouts)
     queries, keys = shape[0] % 90, shape[-1] % 150
     numbers, of_value = (int(d.rng.choice([1, 5, 40, 70])) for _ in range(2))
-    batch = [(), (2,), (1, 2), (2, 1, 2)][d.rng.integers(4)]
+    batch = [(), (2,), (2, 1), (1, 2)][d.rng.integers(4)]
     q, k, v, dy = (d.array(*batch, *sizes, low=-1, high=1) for sizes in ((queries, numbers), (keys, numbers), (keys, of_value), (queries, of_value)))
     see, kind = d.rng.random((*batch, queries, keys)) < 0.6, d.rng.choice(["none", "causal", "booleans", "numbers", "padding"])
     see[..., :1, :] = False

@@ -246,6 +246,17 @@ def test_hardmax():
     assert F.hardmax(tg.tensor(2.0)).item() == 1 and F.hardmax(tg.ones(0, 3)).shape == (0, 3)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32", "uint8"])
+@pytest.mark.parametrize("n", [3, 1 << 15, (1 << 15) + 1])
+def test_relu_of_few_and_of_many_elements(n, dtype):
+    x = np.random.default_rng(0).integers(-5 if dtype != "uint8" else 0, 5, n).astype(dtype)
+    if x.dtype.kind == "f":
+        x[:3] = np.nan, np.inf, -np.inf
+    y = tg.tensor(x).relu()
+    assert y.dtype == dtype
+    np.testing.assert_array_equal(y.numpy(), np.maximum(x, 0))
+
+
 def test_glu_halves_a_dimension():
     x = np.random.default_rng(0).normal(size=(4, 6))
     y = F.glu(tg.tensor(x), 0).numpy()

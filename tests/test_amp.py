@@ -27,7 +27,8 @@ def opened():
 
 
 @pytest.mark.parametrize("call, dtype", [
-    (lambda x: x @ x.t(), "half"), (lambda x: F.linear(x, tg.ones(4, 3)), "half"), (lambda x: tg.einsum("ij,kj->ik", x, x), "half"),
+    (lambda x: x @ x.t(), "half"), (lambda x: F.linear(x, tg.ones(4, 3)), "half"),
+    (lambda x: F.linear_relu(x, tg.ones(4, 3)), "half"), (lambda x: tg.einsum("ij,kj->ik", x, x), "half"),
     (lambda x: F.conv1d(x[None], tg.ones(4, 2, 1)), "half"), (lambda x: F.scaled_dot_product_attention(x[None], x[None], x[None]), "half"),
     (lambda x: nn.LSTM(3, 2)(x)[0], "half"), (lambda x: (x @ x.t()).softmax(1), "float32"), (lambda x: (x @ x.t()).exp(), "float32"),
     (lambda x: (x @ x.t()).sum(), "float32"), (lambda x: F.cross_entropy(x @ x.t(), tg.tensor([0, 1])), "float32"),
@@ -168,6 +169,14 @@ def test_losses_in_containers_and_without_scaling():
     assert off.scale(loss) is loss and off.get_scale() == 1 and off.state_dict() == {} and not off.is_enabled()
     on = amp.GradScaler(init_scale=4)
     assert [x.item() for x in on.scale([loss, loss * 2])] == [4, 8] and list(on.scale((loss,)))[0].item() == 4
+
+
+def test_a_loss_in_float16_is_scaled_in_float32():
+    """In float16 the scale itself would be infinite."""
+    loss = tg.tensor(0.25, dtype=tg.float16, requires_grad=True)
+    scaled = amp.GradScaler().scale(loss)
+    scaled.backward()
+    assert scaled.dtype == tg.float16 and scaled.item() == 2.0 ** 14 and loss.grad.item() == float("inf")
 
 
 def test_state_goes_round():

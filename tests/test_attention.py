@@ -139,6 +139,21 @@ def test_parts_of_the_batch_make_up_the_whole(limit, batch, monkeypatch):
         close(a, b)
 
 
+@pytest.mark.parametrize("batch", [(2, 1, 3), (2, 2, 1, 3), (0, 2, 3), (2, 3, 0)], ids=str)
+def test_more_dimensions_than_batch_and_heads(batch):
+    """They are as good as one, also of a mask that repeats along some of them, and of arrays whose dimensions lie in another order."""
+    q, k, v = (x.mT.contiguous().mT for x in triple(*batch))
+    mask = random(batch[-2], 1, 5, 6, seed=4).expand(*batch, 5, 6)
+
+    def results(*shape):
+        given = [x.reshape(*shape, *x.shape[-2:]).detach().requires_grad_() for x in (q, k, v, mask)]
+        y = F.scaled_dot_product_attention(*given)
+        return [y, *tg.autograd.grad((y ** 2).sum(), given)]
+    for a, b in zip(results(*batch), results(math.prod(batch[:-1]), batch[-1])):
+        assert a.shape[:len(batch)] == batch
+        close(a.reshape(b.shape), b)
+
+
 def test_what_needs_no_gradient_changes_nothing_for_the_rest():
     mask = random(5, 6, seed=9, grad=True)
     full = (*triple(2, grad=True), mask)

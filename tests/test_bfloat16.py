@@ -216,9 +216,11 @@ def test_training_steps_in_autocast_stay_near_those_in_float32(model):
 # -- on a device -------------------------------------------------------------------------------------------------------
 
 NATIVE = {"matmul": (lambda a, b: a @ b, [(3, 4, 5), (5, 6)], 1), "linear": (nn.functional.linear, [(3, 4, 5), (6, 5), (6,)], 1),
+          "linear_relu": (nn.functional.linear_relu, [(3, 4, 5), (6, 5), (6,)], 2),
           "add": (lambda a, b: a + b, [(4, 5), (5,)], 1), "mul": (lambda a, b: a * b, [(4, 5), (5,)], 1),
           "relu": (nn.functional.relu, [(4, 5)], 1), "gelu": (nn.functional.gelu, [(4, 5)], 1), "silu": (nn.functional.silu, [(4, 5)], 1),
-          "conv": (lambda x, w: nn.functional.conv2d(x, w, padding=1), [(2, 3, 5, 5), (4, 3, 3, 3)], None)}
+          "conv": (lambda x, w: nn.functional.conv2d(x, w, padding=1), [(2, 3, 5, 5), (4, 3, 3, 3)], None),
+          "attention": (nn.functional.scaled_dot_product_attention, [(2, 3, 5, 16)] * 3, 1)}
 
 
 @pytest.mark.parametrize("name", NATIVE)

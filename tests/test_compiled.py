@@ -401,10 +401,70 @@ def test_memory_is_reused():
     assert y.ctypes.data != address                   # a view lives
     del view
     before = backends.memory_stats()
-    z = np.empty(199_000, "uint8")                    # another size of the same class
+    z = np.empty(199_000, "uint8")                    # smaller
     after = backends.memory_stats()
     assert z.ctypes.data == address and after["hits"] == before["hits"] + 1 and after["allocated"] > before["allocated"]
     assert after["cached"] < before["cached"]
+
+
+def test_freed_neighbours_serve_a_larger_array():
+    backends.empty_cache()
+    x, y, z = (np.empty(1 << 25, "uint8") for _ in range(3))
+    assert z.ctypes.data > y.ctypes.data > x.ctypes.data
+    del y, x                                          # one joins its right neighbour,
+    before = backends.memory_stats()["hits"]
+    x = np.empty((1 << 26) + 32, "uint8")
+    assert backends.memory_stats()["hits"] == before + 1
+    end = np.empty(1 << 25, "uint8")                  # fresh, behind z
+    del x, z                                          # and one its left
+    np.empty(3 << 25, "uint8")
+    assert backends.memory_stats()["hits"] == before + 2 and end.ctypes.data
+
+
+def test_no_more_is_kept_than_lived_at_once():
+    """In a process of its own: blocks of other tests that are in use would lie between those that are kept."""
+    kept = python("""
+import numpy as np
+import tinygrad_ed as tg
+tg.ones(100_000).relu()                               # from its first large kernel on the engine keeps memory
+for n in [*range(70_000, 4_000_000, 50_000), *range(4_000_000, 70_000, -50_000)]:
+    np.ones(n, "uint8")
+print(tg.backends.memory_stats()["cached"])""")
+    assert 3_900_000 < int(kept) <= 4_600_000
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux, to see a process's pages")
+def test_memory_goes_back_to_the_system():
+    def resident():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    rest = np.ones(100_000, "uint8")
+    for act in (backends.empty_cache, lambda: backends.set_memory_limit(1 << 20)):
+        try:
+            x, y = np.ones(50_000_000, "uint8"), np.ones(100_000, "uint8")
+            address, full = x.ctypes.data, resident()
+            del x
+            assert resident() > full - 5_000_000      # kept
+            act()
+            assert resident() < full - 45_000_000
+            x = np.ones(50_000_000, "uint8")          # and is there again when needed
+            assert x.ctypes.data == address and x.all() and y.all() and rest.all()
+            del x
+        finally:
+            backends.set_memory_limit(engines.CACHE_LIMIT)
+
+
+def test_arrays_larger_than_a_region():
+    big = np.empty(700 << 20, "uint8")                # of which few pages are ever used
+    big[::100 << 20] = 7
+    other = np.empty(900 << 20, "uint8")
+    other[-1] = 8
+    assert big[::100 << 20].tolist() == [7] * 7 and other[-1] == 8
+    del big, other
+    backends.empty_cache()
+    with pytest.raises(MemoryError):
+        np.empty(1 << 50, "uint8")
+    assert np.ones(1 << 20, "uint8").all()
 
 
 def test_memory_of_other_threads_is_kept_once_they_compute():

@@ -60,7 +60,7 @@ def same(a, b, dtype):
 
 
 @many
-@given(batch=st.sampled_from([(), (1,), (3,), (2, 3), (0, 2), (2, 1, 2)]), queries=st.sampled_from([0, 1, 3, 16, 31, 33, 70]),
+@given(batch=st.sampled_from([(), (1,), (3,), (2, 3), (0, 2)]), queries=st.sampled_from([0, 1, 3, 16, 31, 33, 70]),
        keys=st.sampled_from([0, 1, 2, 17, 64, 129, 150]), d=st.sampled_from([0, 1, 5, 16, 32, 35]), e=st.sampled_from([1, 7, 16, 33]),
        mask=st.sampled_from(MASKS), dropout=st.booleans(), dtype=st.sampled_from(["float32", "float64"]),
        layout=st.sampled_from(["contiguous", "beside", "strided"]), needs=st.tuples(*[st.booleans()] * 4), seed=st.integers(0, 99))

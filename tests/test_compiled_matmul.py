@@ -71,7 +71,9 @@ def test_matrices(m, k, n, dtype, left, right, biased, seed):
     a, b = laid_out(rng, (m, k), dtype, left), laid_out(rng, (k, n), dtype, right)
     bias = laid_out(rng, (n,), dtype, "rows") if biased else None
     before = a.copy(), b.copy()
-    close(native.multiply(a, b, bias), a, b, bias)
+    y = native.multiply(a, b, bias)
+    close(y, a, b, bias)
+    np.testing.assert_array_equal(native.multiply(a, b, bias, True), np.maximum(y, 0))
     assert np.array_equal(a, before[0]) and np.array_equal(b, before[1])
 
 
@@ -88,6 +90,7 @@ def test_stacks_and_vectors(shapes, dtype, left, right, turned, seed):
         a = np.moveaxis(np.moveaxis(a, 0, -1).copy(), -1, 0)
     y = native.multiply(a, b)
     close(y, a, b)
+    np.testing.assert_array_equal(native.multiply(a, b, None, True), np.maximum(y, 0))
     assert type(y) is type(a @ b)
 
 
@@ -98,6 +101,7 @@ def test_linear_and_column_sums(m, k, n, dtype, seed):
     x, w, b = (rng.normal(size=s).astype(dtype) for s in ((2, m, k), (n, k), (n,)))
     close(compiled.linear(x, w, b), x, w.T, b)
     close(compiled.linear(x, w, None), x, w.T)
+    np.testing.assert_array_equal(compiled.linear(x, w, b, True), np.maximum(compiled.linear(x, w, b), 0))
     y = compiled.column_sums(x.swapaxes(0, 1))
     close(y, np.ones(2 * m, dtype), x.reshape(2 * m, k))
 
@@ -131,7 +135,9 @@ def test_nan_and_infinities_stay_in_their_rows_and_columns(m, k, n, dtype, left,
         b[l, j] = value
     with np.errstate(invalid="ignore"):
         wanted = (a[:, :, None].astype("d") * b).sum(1)
-    np.testing.assert_allclose(native.multiply(a, b), wanted, rtol=0, atol=1e-3 if dtype == "float32" else 1e-11)
+    for relu in (False, True):
+        np.testing.assert_allclose(native.multiply(a, b, None, relu), np.maximum(wanted, 0) if relu else wanted, rtol=0,
+                                   atol=1e-3 if dtype == "float32" else 1e-11)
 
 
 @pytest.mark.parametrize("a, b", [(np.ones((2, 3)), np.ones((2, 3))), (np.ones((2, 3)), np.ones((3, 2), "f")), (np.ones((0, 3)), np.ones((3, 2))),
@@ -145,7 +151,7 @@ def test_what_is_left_to_numpy(a, b):
 def test_bad_arguments():
     x = np.ones((2, 2))
     assert all(native.multiply(x, x, bias) is None for bias in (np.ones(3), np.ones((2, 2)), np.ones(2, "f"), [1.0, 2.0]))
-    for arguments in ((), (x,), (x, x, None, None)):
+    for arguments in ((), (x,), (x, x, None, False, None)):
         with pytest.raises(TypeError):
             native.multiply(*arguments)
     with pytest.raises(ShapeError, match=r"\(2, 3\).*\(2, 3\).*input @ other.mT"):
@@ -165,4 +171,5 @@ def test_arrays_of_strange_types_go_to_numpy():
         x = np.arange(6).reshape(2, 3).astype(dtype)
         np.testing.assert_array_equal(compiled.matmul(x, x.T), plain.matmul(x, x.T))
         np.testing.assert_array_equal(compiled.column_sums(x), plain.column_sums(x))
-        np.testing.assert_array_equal(compiled.linear(x, x, x[:, 0]), plain.linear(x, x, x[:, 0]))
+        for relu in (False, True) if dtype != "complex64" else (False,):
+            np.testing.assert_array_equal(compiled.linear(x, x - 2, x[:, 0], relu), plain.linear(x, x - 2, x[:, 0], relu))

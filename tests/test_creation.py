@@ -85,6 +85,20 @@ def test_dtypes_that_tensors_do_not_have(dtype):
         canonical(dtype)
 
 
+def test_a_wrong_device_is_not_only_called_a_wrong_dtype():
+    for x in (tg.ones(1), tg.nn.Linear(1, 1)):
+        with pytest.raises(DTypeError, match="'cdua' is no dtype.*devices are"):
+            x.to("cdua")
+
+
+def test_limits_of_dtypes():
+    assert tg.finfo(tg.float16).max == 65504 and tg.finfo().eps == 2**-23 and tg.finfo(tg.float64).bits == 64
+    assert tg.iinfo(tg.int16).min == -2**15 and tg.iinfo("uint8").max == 255
+    for ask, dtype, message in ((tg.finfo, tg.int8, "iinfo"), (tg.iinfo, tg.float32, "finfo"), (tg.iinfo, tg.bool, "integer")):
+        with pytest.raises(DTypeError, match=message):
+            ask(dtype)
+
+
 def test_lists_of_tensors():
     assert tg.equal(tg.tensor([tg.tensor(1.0), tg.ones(1), 2]), tg.tensor([1.0, 1.0, 2.0]))
     assert tg.tensor([tg.tensor(1.0, dtype=tg.float64), 2]).dtype == tg.float64

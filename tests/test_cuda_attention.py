@@ -1,4 +1,6 @@
 """What the CUDA kernels of attention promise beside the right numbers, which test_cuda_kernels.py holds against NumPy's: few launches, and no scores."""
+import importlib
+
 import numpy as np
 import pytest
 import standin
@@ -70,6 +72,25 @@ def test_wider_heads_than_the_kernels_take_are_computed_otherwise(cp, numbers):
     np.testing.assert_allclose(y.get(), plain.attention(q.get(), k.get(), v.get(), None, None, False, 0.1, 1.0)[0], atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("cores", [True, False])
+@pytest.mark.parametrize("numbers, causal", [(16, False), (40, True), (64, True), (128, False)])
+@pytest.mark.parametrize("shift", [0, 1])            # whether rows begin at multiples of 16 bytes
+def test_types_of_16_bits_with_and_without_tensor_cores(cp, monkeypatch, dtype, cores, numbers, causal, shift):
+    pytest.importorskip("ml_dtypes")
+    monkeypatch.setattr(importlib.import_module(cuda.attention.__module__), "_tensor_cores", lambda xp, device: cores)
+    arrays = [np.random.default_rng(i).normal(size=(2, n, numbers + shift)).astype(dtype) for i, n in enumerate((75, 75, 130, 130))]
+    there, here = [cp.asarray(a)[..., shift:] for a in arrays], [a[..., shift:].astype("float32") for a in arrays]
+    options = None, None, causal, 0.1, 1.0
+    y, exps, lse = cuda.attention(*there[1:], *options)
+    expected = plain.attention(*here[1:], *options)
+    assert exps is None and y.dtype == dtype and lse.dtype == "float32"
+    needs = (True, True, True, False)
+    grads = cuda.attention_backward(*there, *options, y, exps, lse, needs)
+    for a, b in zip((y, *grads), (expected[0], *plain.attention_backward(*here, *options, *expected, needs))):
+        assert a is b is None or np.abs(a.get().astype("float32") - b).max() < {"float16": 2**-10, "bfloat16": 2**-7}[dtype] * np.abs(b).max()
+
+
 @pytest.mark.parametrize("size", [1e3, 1e30])
 def test_large_scores_do_not_overflow(cp, size):
     q, k = drawn(cp, 2, 5, 8) * np.float32(size), drawn(cp, 2, 150, 8)
@@ -89,11 +110,20 @@ def test_what_is_not_a_number_stays_in_its_batch(cp, where):
     assert np.isnan(grads[0][1]).any() and all(np.isfinite(g[0]).all() for g in grads)
 
 
-def test_a_layer_and_its_gradients_on_the_device(cp):
-    grads = []
+@pytest.mark.parametrize("numbers, large, dtype, bound", [
+    (16, 1, "float32", 2e-5), (16, 1, "float16", 4e-3), (16, 1, "bfloat16", 3e-2), (130, 40, "float16", 4e-3), (130, 40, "bfloat16", 3e-2)])
+def test_a_layer_and_its_gradients_on_the_device(cp, numbers, large, dtype, bound):
+    """Without a conversion where there are kernels; else in float32, or scores of float16 would be infinite."""
+    pytest.importorskip("ml_dtypes")
+    grads, values = [], [large * np.random.default_rng(i).normal(size=(2, 3, 40, numbers)) for i in range(3)]
     for device in ("cpu", "cuda"):
-        q, k, v = (tg.tensor(np.random.default_rng(i).normal(size=(2, 3, 40, 16)).astype("float32"), device=device, requires_grad=True) for i in range(3))
-        F.scaled_dot_product_attention(q, k, v, is_causal=True).square().sum().backward()
-        grads.append([x.grad.cpu().numpy() for x in (q, k, v)])
+        q, k, v = (tg.tensor(x, dtype=getattr(tg, dtype), device=device, requires_grad=True) for x in values)
+        F.scaled_dot_product_attention(q, k, v)
+        with standin.counting() as counts:
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        assert device == "cpu" or (counts.launches == 1) == (numbers <= 128)
+        (y.float().square().mean() * 100).backward()
+        assert all(x.dtype == dtype for x in (y, q.grad, k.grad, v.grad))
+        grads.append([x.cpu().float().numpy() for x in (y.detach(), q.grad, k.grad, v.grad)])
     for a, b in zip(*grads):
-        np.testing.assert_allclose(b, a, atol=2e-5)
+        assert np.abs(a - b).max() <= bound * np.abs(a).max()

@@ -81,6 +81,25 @@ def test_philox_in_cuda_is_numpys():
         np.testing.assert_array_equal(words, philox.stream(seed, offset).random_raw(400))
 
 
+@pytest.mark.parametrize("name, dtype", [("half", "float16"), ("bfloat16", "bfloat16")])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_tensor_cores_multiply_what_lanes_load(name, dtype, transposed):
+    """Blocks of 16×16 as ldmatrix loads them, a as the left factor and b, or its transpose, as two right ones of eight columns."""
+    pytest.importorskip("ml_dtypes")
+    a, b = np.random.default_rng(0).normal(size=(2, 16, 16)).astype(dtype)
+    wide, start = [x.astype("float32") for x in (a, b if transposed else b.T)], np.arange(256, dtype="float32").reshape(16, 16)
+    body = """unsigned l[4], r[4], lane = threadIdx.x;
+ldmatrix_x4(l, a + lane % 16 * 16 + lane / 16 * 8);
+{load}(r, b + lane % 16 * 16 + lane / 16 * 8);
+for (int n = 0; n < 2; n++) {{
+    float *first = y + lane / 4 * 16 + n * 8 + lane % 4 * 2, *second = first + 8 * 16;
+    mma_m16n8k16({name}(), first[0], first[1], second[0], second[1], l, {pairs});
+}}""".format(load="ldmatrix_x4_trans" if transposed else "ldmatrix_x4", name=name, pairs="r[2 * n], r[2 * n + 1]" if transposed else "r[n], r[n + 2]")
+    before = f"#define REAL {name}\n#define WIDE float\n" + Path(launch.SOURCES, "common.cuh").read_text(encoding="utf-8")
+    for y in run(body, (1,), (32,), (start, a, b), f"float *y, const {name} *a, const {name} *b", before=before):
+        np.testing.assert_allclose(y, start + wide[0] @ wide[1], rtol=1e-5)
+
+
 # -- what it finds -------------------------------------------------------------------------------------------------------
 
 SUM = """__shared__ float part[64];
@@ -108,7 +127,16 @@ def test_what_a_block_leaves_in_shared_memory_is_not_there_for_the_next():
         assert np.isnan(y).all()
 
 
+@pytest.mark.parametrize("wait, there", [("cp_async_wait_all();", True), ("", False)])
+def test_a_copy_is_there_when_the_thread_has_waited(wait, there):
+    body = f"__shared__ float s[32]; cp_async(s + threadIdx.x * 4, y + threadIdx.x * 4); {wait} __syncthreads(); y[31 - threadIdx.x] = s[threadIdx.x];"
+    for y in run(body, (1,), (8,), (np.arange(32, dtype="float32"),)):
+        np.testing.assert_array_equal(y[24:], range(8)[::-1] if there else [np.nan] * 8)
+
+
 @pytest.mark.parametrize("body, words", [
+    ("__shared__ float s[32]; cp_async(s, y + threadIdx.x % 32);", "multiple of 16"),
+    ("unsigned x[4]; ldmatrix_x4(x, (const unsigned short *)y + threadIdx.x);", "multiple of 16"),
     ("if (threadIdx.x < 40) __syncthreads();", "a barrier that not all threads"),
     ("if (threadIdx.x % 2) return; __syncthreads();", "a barrier that not all threads"),
     ("if (threadIdx.x % 2) y[0] = __shfl_xor_sync(~0u, 1.0f, 2);", "not all lanes"),

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import tinygrad_ed as tg
@@ -36,6 +37,12 @@ def test_ops_can_be_shown():
     assert "_n.saved" in python("import tinygrad_ed as tg; tg.exp(tg.ones(2))", TINYGRAD_ED_SHOW_OPS="1")
 
 
+def test_an_op_can_be_declared_where_there_is_no_module():
+    scope = {}
+    exec("from tinygrad_ed.autograd.op import op; twice = op('twice', lambda x: 2 * x, x=lambda g: 2 * g)", scope)
+    assert scope["twice"](tg.ones(1)).item() == 2 and scope["twice"].__module__ == "__main__"
+
+
 PUBLIC = [(name, f) for name, f in functions().items() if name not in ALIASES]
 PUBLIC += [(f"{module.__name__}.{name}", getattr(module, name))
            for module in (tg.linalg, tg.autograd, tg.nn, tg.nn.functional, tg.nn.init, tg.nn.utils, tg.optim, tg.utils.data, tg.cuda)
@@ -53,6 +60,12 @@ def test_public_names_are_there():
     assert tg.__version__
     for name in tg.__all__:
         assert hasattr(tg, name)
+
+
+def test_names_that_scripts_take_from_the_package():
+    assert (tg.inf, tg.pi, tg.newaxis) == (float("inf"), np.pi, None) and tg.nan != tg.nan and tg.e == np.e
+    assert tg.autocast is tg.amp.autocast and "autocast" in dir(tg)
+    assert isinstance(tg.float32, tg.dtype) and isinstance(tg.ones(2).shape, tg.Size)
 
 
 def test_the_readme_runs(tmp_path, monkeypatch, capsys):

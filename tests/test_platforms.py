@@ -12,7 +12,7 @@ COMPILED = Path(__file__).parents[1] / "tinygrad_ed" / "backend" / "kernels" / "
 
 @pytest.mark.parametrize("target", ["aarch64-macos", "x86_64-macos", "x86_64-windows-gnu", "aarch64-linux-gnu", "x86_64-linux-musl"])
 def test_the_kernels_compile(target, tmp_path):
-    sources = [*run_path(str(COMPILED / "build.py"))["write_sources"](tmp_path / "kernels"), str(COMPILED / "c" / "threads.c")]
+    sources = [*run_path(str(COMPILED / "build.py"))["write_sources"](tmp_path / "kernels"), *(str(COMPILED / "c" / name) for name in ("heap.c", "threads.c"))]
     assert len(sources) > 20
     for source in sources:                            # the files that do not need Python's headers, which every system has its own of
         command = [sys.executable, "-m", "ziglang", "cc", "-target", target, "-std=gnu11", "-O2", "-fopenmp-simd", "-Werror",

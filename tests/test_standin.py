@@ -202,6 +202,9 @@ def test_arrays_side_by_side_are_gone_through_at_once(cp):
     assert whole.get().tolist() == [7] * 15 + [0] * 4
     for apart in ([a, c], [d.T, c], [a, b.view("int32")], [HOST, HOST]):
         assert {id(x) for x in joined(apart)} == {id(x) for x in apart}
+    for some in ([c, other, a], [other, c, a], [a, other, c]):            # in their order, so that sums do not depend on addresses
+        assert [id(x) for x in joined(some)] == [id(x) for x in some]
+    assert [x.size for x in joined([c, other, b, a])] == [15, 3] and [x.size for x in joined([other, c, b])] == [3, 9]
 
 
 @pytest.mark.parametrize("layers", [3, 40])

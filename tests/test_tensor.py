@@ -310,3 +310,19 @@ def test_threads_share_no_state():
     for t in threads:
         t.join()
     assert results == [False] * 8 and (tg.ones(2, requires_grad=True) * 2).requires_grad
+
+
+@pytest.mark.parametrize("a, b, fix", [((3, 4), (3,), "reshape(3, 1)"), ((2,), (2, 3, 4), "reshape(2, 1, 1)"), ((3, 4), (2, 4), None), ((3, 4), (2,), None)])
+def test_shapes_that_do_not_broadcast(a, b, fix):
+    with pytest.raises(ShapeError) as error:
+        tg.ones(a) + tg.ones(b)
+    message = str(error.value)
+    assert f"{a} and {b} do not broadcast" in message
+    assert fix in message if fix else "reshape" not in message
+
+
+def test_what_is_no_tensor_is_to_become_one():
+    with pytest.raises(DTypeError, match=r"list.*write tensor\(x\)"):
+        tg.nn.Linear(2, 2)([1.0, 2.0])
+    with pytest.raises(DTypeError, match="write x.to"):
+        tg.nn.Linear(2, 2)(tg.ones(2, dtype=tg.float64))

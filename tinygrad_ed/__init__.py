@@ -4,8 +4,11 @@ The face of the package: public names only. The larger rooms (nn, optim, data…
 """
 import importlib as _importlib
 import warnings as _warnings
+from math import e, inf, nan, pi
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
+
+from numpy import dtype
 
 from . import autograd, backend, dtypes, linalg, ops
 from .autograd.engine import grad
@@ -47,8 +50,12 @@ from .tensor import Tensor
 
 if _TYPE_CHECKING:
     from . import amp, cuda, data, nn, optim, utils
+    from .amp import autocast
 
 __version__ = "0.1.0"
+
+newaxis = None
+Size = tuple                                          # what a shape is
 
 # log(0) is -inf and 0/0 is NaN here as in PyTorch, without a warning; what NumPy says elsewhere is left alone.
 _warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"tinygrad_ed\.")
@@ -56,16 +63,17 @@ _warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"tinygrad_ed
 globals().update({alias: function for alias, function in _functions().items() if alias in _ALIASES})
 
 _ROOMS = ("amp", "cuda", "data", "nn", "optim", "utils")
-__all__ = [name for name in globals() if not name.startswith("_")] + list(_ROOMS)
+_INSIDE = {"autocast": "amp", "bfloat16": "dtypes"}      # names that are fetched from a room at their first use
+__all__ = [name for name in globals() if not name.startswith("_")] + [*_ROOMS, "autocast"]
 
 
 def __getattr__(name: str) -> _Any:
     if name in _ROOMS:
         return _importlib.import_module(f".{name}", __name__)
-    if name == "bfloat16":
-        return dtypes.bfloat16
+    if name in _INSIDE:
+        return getattr(_importlib.import_module("." + _INSIDE[name], __name__), name)
     raise AttributeError(f"module 'tinygrad_ed' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_ROOMS, "bfloat16"})
+    return sorted({*globals(), *_ROOMS, *_INSIDE})

@@ -191,7 +191,7 @@ def are_deterministic_algorithms_enabled() -> bool:
 def memory_stats() -> dict[str, int]:
     """What the compiled engine's memory for arrays of at least 64 KiB looks like; empty without that engine.
 
-    A large array's memory is kept when the array is freed, for the next one of about that size: fresh memory costs as much time as filling it.
+    A large array's memory is kept when the array is freed, for the next ones: fresh memory costs as much time as filling it.
 
     Returns:
         "allocated" and "peak_allocated", bytes in arrays now and at most; "cached", bytes kept; "limit", bytes kept at most; "requests",

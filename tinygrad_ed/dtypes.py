@@ -25,7 +25,7 @@ short, int, long = int16, int32, int64
 bool = np.dtype("bool")
 
 __all__ = ["float16", "half", "float32", "float", "float64", "double", "int8", "int16", "int32", "int64", "uint8", "short", "int", "long",
-           "bool", "set_default_dtype", "get_default_dtype", "result_type"]
+           "bool", "finfo", "iinfo", "set_default_dtype", "get_default_dtype", "result_type"]
 
 SUPPORTED = (float16, float32, float64, int8, int16, int32, int64, uint8, bool)
 FLOATS = "fV"                          # the kinds of floating point dtypes
@@ -113,7 +113,8 @@ def canonical(dtype: Any) -> np.dtype:
             return known
     names = ", ".join(map(str, (*SUPPORTED, "bfloat16")))
     if found is None:
-        raise DTypeError(f"{dtype!r} is no dtype; tensors have {names}")
+        devices = '; devices are "cpu", "cuda" and "cuda:<index>"' if isinstance(dtype, str) else ""
+        raise DTypeError(f"{dtype!r} is no dtype; tensors have {names}{devices}")
     raise DTypeError(f"tensors have no dtype {found}; they have {names}{_HINTS.get(found.kind, '')}")
 
 
@@ -126,12 +127,45 @@ _HINTS = {
 }
 
 
-def finfo(dtype: np.dtype) -> Any:
-    """The limits of a floating point dtype: its largest number `max`, `eps`, and so on."""
+def finfo(type: Any = None) -> Any:
+    """The limits of a floating point dtype: `max`, `min`, `tiny`, `eps` (the step from 1 to the next number), `resolution`, `bits`.
+
+    Args:
+        type: the dtype; the default dtype if None.
+
+    Raises:
+        DTypeError: not a floating point dtype.
+
+    Example:
+        >>> finfo(float32).bits
+        32
+    """
+    dtype = canonical(_default if type is None else type)
+    if dtype.kind not in FLOATS:
+        raise DTypeError(f"finfo is for floating point dtypes, got {dtype}; write iinfo({dtype})")
     if dtype.kind == "V":
         import ml_dtypes
         return ml_dtypes.finfo(dtype)
     return np.finfo(dtype)
+
+
+def iinfo(type: Any) -> Any:
+    """The limits of an integer dtype: `max`, `min` and `bits`.
+
+    Args:
+        type: the dtype.
+
+    Raises:
+        DTypeError: not an integer dtype.
+
+    Example:
+        >>> iinfo(uint8).max
+        255
+    """
+    dtype = canonical(type)
+    if dtype.kind not in "iu":
+        raise DTypeError(f"iinfo is for integer dtypes, got {dtype}" + (f"; write finfo({dtype})" if dtype.kind in FLOATS else ""))
+    return np.iinfo(dtype)
 
 
 def _kind(x: Any) -> Any:

@@ -2,7 +2,7 @@
 import numpy as np
 from registry import call, case
 
-from tinygrad_ed.ops.matmul import linear
+from tinygrad_ed.ops.matmul import linear, linear_relu
 
 V, M, S = np.arange(3.0), np.arange(6.0).reshape(2, 3), np.arange(12.0).reshape(2, 2, 3)
 
@@ -66,6 +66,27 @@ def _(d):
 
 
 @case("nn.functional.linear", op=linear, numpy=affine, analytic=True, torch=lambda x, w, b=0.0: x @ w + b)
+def _(d):
+    """A single output without its dimension."""
+    n, = sizes(d, 1)
+    x = d.array((*d.shape(min_side=0), n))
+    return call(x, d.array((n,)), d.array(())) if d.bool() else call(x, d.array((n,)))
+
+
+def affine_relu(x, weight, bias=0.0):
+    return np.maximum(affine(x, weight, bias), 0)
+
+
+@case("nn.functional.linear_relu", op=linear_relu, numpy=affine_relu, kinks=lambda x, w, b=0.0: [affine(x, w, b)],
+      torch=lambda x, w, b=0.0: (x @ w.T + b).relu(), bad=(call(M, M.T), call(M, M, np.zeros(3)), call(M, M.astype("float32"))))
+def _(d):
+    n, m = sizes(d, 2)
+    x, weight = d.array((*d.shape(min_side=0), n)), d.array((m, n))
+    return call(x, weight, d.array((m,) if d.bool() else (1,))) if d.bool() else call(x, weight)
+
+
+@case("nn.functional.linear_relu", op=linear_relu, numpy=affine_relu, kinks=lambda x, w, b=0.0: [affine(x, w, b)],
+      torch=lambda x, w, b=0.0: (x @ w + b).relu())
 def _(d):
     """A single output without its dimension."""
     n, = sizes(d, 1)

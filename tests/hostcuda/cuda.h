@@ -287,3 +287,70 @@ static inline unsigned short float_to_half(float x) {
     if (rest < 0x38800000u) return sign | static_cast<unsigned>(nearbyintf(__uint_as_float(rest) * 0x1p24f));
     return sign | (rest - 0x38000000u + 0xfffu + (rest >> 13 & 1)) >> 13;
 }
+
+// -- tensor cores, as the PTX ISA describes them ----------------------------------------------------------------------------
+
+namespace host {
+
+static struct { const unsigned short *rows[32]; float a[16][16], b[16][8]; } matrices[32];             // of each warp
+
+// What a lane gives of a and b: numbers a0 to a7 and b0 to b3, two in a register, and what it has of c and d, c0 to c3, are these of the matrices.
+struct Fragments {
+    const int group = current % 32 >> 2, thread_in_group = current % 32 % 4;
+    int row_of_a(int i) const { return i < 2 || (4 <= i && i < 6) ? group : group + 8; }
+    int column_of_a(int i) const { return thread_in_group * 2 + (i & 1) + (i < 4 ? 0 : 8); }
+    int row_of_b(int i) const { return thread_in_group * 2 + (i & 1) + (i < 2 ? 0 : 8); }
+    int column_of_b(int) const { return group; }
+    int row_of_c(int i) const { return i < 2 ? group : group + 8; }
+    int column_of_c(int i) const { return thread_in_group * 2 + (i & 1); }
+};
+
+template <class T> inline float number(unsigned pair, int i) {
+    T x;
+    x.bits = static_cast<unsigned short>(i & 1 ? pair >> 16 : pair);
+    return x;
+}
+
+}  // namespace host
+
+template <class T> inline void mma_m16n8k16(T, float &c0, float &c1, float &c2, float &c3, const unsigned (&a)[4], unsigned b0, unsigned b1) {
+    const host::Fragments at;
+    auto &m = host::matrices[host::current / 32];
+    float *c[] = {&c0, &c1, &c2, &c3};
+    for (int i = 0; i < 8; i++) m.a[at.row_of_a(i)][at.column_of_a(i)] = host::number<T>(a[i / 2], i);
+    for (int i = 0; i < 4; i++) m.b[at.row_of_b(i)][at.column_of_b(i)] = host::number<T>(i < 2 ? b0 : b1, i);
+    __syncwarp();
+    for (int i = 0; i < 4; i++)
+        for (int k = 0; k < 16; k++) *c[i] += m.a[at.row_of_c(i)][k] * m.b[k][at.column_of_c(i)];
+    __syncwarp();                                    // before others write the next ones there
+}
+
+// Lanes 0 to 7 give where the rows of the first matrix begin, lanes 8 to 15 those of the second...; lane l has elements 2 * (l % 4) and + 1 of row l / 4, or of that
+// row of the transpose.
+template <class T> inline void ldmatrix(unsigned (&x)[4], const T *row, bool transpose) {
+    const unsigned lane = host::current % 32;
+    auto &rows = host::matrices[host::current / 32].rows;
+    if (reinterpret_cast<uintptr_t>(row) % 16) host::failed("ldmatrix: a row that does not begin at a multiple of 16 bytes");
+    rows[lane] = reinterpret_cast<const unsigned short *>(row);
+    __syncwarp();
+    for (int m = 0; m < 4; m++) {
+        const unsigned r = lane / 4, c = lane % 4 * 2;
+        const unsigned low = transpose ? rows[8 * m + c][r] : rows[8 * m + r][c], high = transpose ? rows[8 * m + c + 1][r] : rows[8 * m + r][c + 1];
+        x[m] = low | high << 16;
+    }
+    __syncwarp();
+}
+template <class T> inline void ldmatrix_x4(unsigned (&x)[4], const T *row) { ldmatrix(x, row, false); }
+template <class T> inline void ldmatrix_x4_trans(unsigned (&x)[4], const T *row) { ldmatrix(x, row, true); }
+
+// Copies of 16 bytes that a thread has begun; they are there when it has waited for them.
+namespace host { static std::vector<std::pair<void *, const void *>> copies[1024]; }
+static inline void cp_async(void *to, const void *from) {
+    if ((reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from)) % 16) host::failed("cp.async: an address that is not a multiple of 16");
+    host::copies[host::current].emplace_back(to, from);
+}
+static inline void cp_async_wait_all() {
+    for (auto [to, from] : host::copies[host::current]) std::memcpy(to, from, 16);
+    host::copies[host::current].clear();
+}
+template <class T> inline unsigned cvt_rn_x2(T, float low, float high) { return T(low).bits | static_cast<unsigned>(T(high).bits) << 16; }

@@ -47,7 +47,7 @@ def result(array: Any, operands: Any, where: str, again: Callable[[], Any]) -> A
         return type(array)(*parts) if hasattr(array, "_fields") else type(array)(parts)
     if not isinstance(array, (np.ndarray, np.generic)):
         return array
-    if isinstance(array, np.ndarray) and (array.size or array.base is not None):
+    if isinstance(array, np.ndarray) and (array.size or where == "indexing" and array.base is not None):
         for operand in _arrays(operands):
             if array is operand._host or not array.size or np.may_share_memory(array, operand._host):
                 return ndarray._view(array, operand)

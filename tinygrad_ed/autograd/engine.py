@@ -222,12 +222,12 @@ def walk(roots: list, seeds: list, wanted: list | None, retain_graph: bool, crea
                 node = heappop(heap)[1]
             else:
                 node, ahead = ahead, None
-            g = table.pop(node)
             if node.extras is not None and not (stop and node in targets):       # type: ignore[operator]
-                g = _run_hooks(node.extras, g)
+                table[node] = _run_hooks(node.extras, table[node])
             if targets is not None and node in targets:
-                found[node] = g
+                found[node] = table[node]
                 if not needed[node]:                                             # type: ignore[index]
+                    del table[node]
                     continue
             if node.retains:
                 if node.saved is None:
@@ -235,7 +235,7 @@ def walk(roots: list, seeds: list, wanted: list | None, retain_graph: bool, crea
                                      f"write y.backward(retain_graph=True) the first time, or compute y again")
                 if node.number < inplace.latest:
                     inplace.check_saved(node)
-            node.backward(g, hand, revive)
+            node.backward(table.pop(node), hand, revive)     # which alone has the gradient now, and can let it go
             if node.retains and not retain_graph:
                 node.saved = None
         for leaf, g in table.items():

@@ -34,7 +34,8 @@ PUBLIC_NAMES = {"x": "input", "a": "input", "b": "other"}
 
 def op(name: str, forward: Callable, *, promote: Sequence[str] = (), to_float: bool = False, match: Sequence[str] = (),
        broadcast: bool = False, view: bool = False, outputs: bool = False, aux: Sequence[str] = (),
-       composed: Callable | None = None, gradients: Callable | None = None, doc: str = "", **formulas: Callable) -> Callable:
+       composed: Callable | None = None, gradients: Callable | None = None, through: Callable | None = None, doc: str = "",
+       **formulas: Callable) -> Callable:
     """Declare an operation.
 
     Args:
@@ -51,6 +52,7 @@ def op(name: str, forward: Callable, *, promote: Sequence[str] = (), to_float: b
         composed: the same mathematics in plain ops; create_graph=True goes through it, so formulas need only arrays.
         gradients: one formula for all arguments, returning a gradient (or None) for each; may name `needs`, a tuple
             of booleans.
+        through: a formula for what `g` becomes before the arguments' formulas get it, once for all of them.
         doc: the docstring.
         formulas: argument=formula.
 
@@ -61,7 +63,7 @@ def op(name: str, forward: Callable, *, promote: Sequence[str] = (), to_float: b
     scope: dict[str, Any] = {"compile_op": lambda: _compile(function, scope, **declaration)}
     function = FunctionType(_first_call.__code__, scope, name)
     function.__kwdefaults__ = {}
-    function.__qualname__, function.__module__ = name, sys._getframe(1).f_globals["__name__"]
+    function.__qualname__, function.__module__ = name, sys._getframe(1).f_globals.get("__name__", "__main__")
     function.__doc__ = doc or f"The primitive `{name}`."
     function.__signature__ = _signature(forward)      # type: ignore[attr-defined]
     scope["call"] = function
@@ -81,13 +83,14 @@ def _first_call(*args: Any, **kwargs: Any) -> Any:
 
 
 def _compile(function: FunctionType, scope: dict, *, name: str, forward: Callable, formulas: dict, composed: Callable | None,
-             gradients: Callable | None, **options: Any) -> None:
+             gradients: Callable | None, through: Callable | None, **options: Any) -> None:
     """Turn a declaration into the code of its function and of its node's `backward`."""
-    plan = _Plan(name, forward, formulas, gradients, composed is not None, **options)
+    plan = _Plan(name, forward, formulas, gradients, composed is not None, through, **options)
     scope.update({"d_" + argument: formula for argument, formula in formulas.items()})
     scope.update(
         Tensor=Tensor, ndarray=np.ndarray, np=np, new=object.__new__, number=next_number, state=state, forward=forward,
         namespace=namespace, wrap=wrap, View=View, active=active, recast=recast, output_node=output_node, composed=composed, gradients=gradients,
+        through=through,
         **{name: getattr(runtime, name) for name in runtime.__all__})
     title = "".join(part.capitalize() for part in name.strip("_").split("_")) + "Backward"
     node = type(title, (Node,), {"__slots__": (), "op": name, "retains": bool(plan.saved_arrays)})
@@ -105,7 +108,7 @@ def _compile(function: FunctionType, scope: dict, *, name: str, forward: Callabl
 class _Plan:
     """What one op keeps, and the source of its two functions."""
 
-    def __init__(self, name: str, forward: Callable, formulas: dict, gradients: Callable | None, composed: bool, *,
+    def __init__(self, name: str, forward: Callable, formulas: dict, gradients: Callable | None, composed: bool, through: Callable | None, *,
                  promote: Sequence[str], to_float: bool, match: Sequence[str], broadcast: bool, view: bool, outputs: bool,
                  aux: Sequence[str], doc: str):
         parameters = list(inspect.signature(forward).parameters.values())
@@ -121,7 +124,7 @@ class _Plan:
         self.view, self.outputs, self.aux, self.composed = view, outputs, list(aux), composed
         self.moves = view or name in ("alias", "clone", "convert")                  # numbers stay what they are, in whatever dtype
         self.needs = {a: list(inspect.signature(f).parameters)[1:] for a, f in formulas.items()}
-        self.joint = None if gradients is None else list(inspect.signature(gradients).parameters)[1:]
+        self.joint, self.through = [None if f is None else list(inspect.signature(f).parameters)[1:] for f in (gradients, through)]
         self.differentiable = bool(formulas) or gradients is not None
         self.plan()
 
@@ -133,6 +136,8 @@ class _Plan:
                 wanted.setdefault(n, []).append(argument)
             if self.broadcast and not self.outputs:
                 wanted.setdefault(self.target(argument), []).append(argument)
+        for n in self.through or ():
+            wanted[n] = list(self.needs)
         wanted.pop("needs", None)
         if self.composed:
             for n in (*self.arrays, *self.options):
@@ -337,6 +342,8 @@ class _Plan:
             lines += [f"    for _e, _d in zip({every}, gradients({', '.join(['g', *self.joint])})):",
                       "        if _e is not None and _d is not None: _add(_e, _d)"]
             return lines
+        if self.through is not None:
+            lines += [f"    g = through({', '.join(['g', *self.through])})"]
         for a, names in self.needs.items():
             lines += [f"    if e_{a} is not None:", f"        _d = d_{a}({', '.join(['g', *names])})"]
             if self.broadcast:

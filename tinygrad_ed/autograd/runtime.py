@@ -88,7 +88,8 @@ def matched(name: str, args: Sequence) -> list:
     found = [a for a in args if isinstance(a, Tensor)]
     if len({a.dtype for a in found}) > 1 or len(found) < len(args):
         kinds = ", ".join(_describe(a) for a in args)
-        raise DTypeError(f"{name} takes tensors of one dtype, got {kinds}; write x.to(other.dtype)")
+        fix = "tensor(x)" if len(found) < len(args) else "x.to(other.dtype)"
+        raise DTypeError(f"{name} takes tensors of one dtype, got {kinds}; write {fix}")
     return [_cast(a, dtypes.canonical(a.dtype)) for a in args]
 
 
@@ -130,8 +131,18 @@ def explain(error: Exception, name: str, args: Sequence) -> Exception:
     if isinstance(error, IndexError):                 # NumPy's AxisError among them
         return IndexError(f"{name}({given}): {error}")
     if isinstance(error, ValueError):
-        return ShapeError(f"{name}({given}): {error}")
+        return ShapeError(f"{name}({given}): {_misfit(args) if 'broadcast together' in str(error) else error}")
     return error
+
+
+def _misfit(args: Sequence) -> str:
+    """Why shapes do not broadcast, and what to write where one of two only lacks dimensions at its end."""
+    shapes = [tuple(getattr(x, "shape", ())) for x in args]
+    reason = f"shapes {' and '.join(map(str, shapes))} do not broadcast: counted from the last dimension, sizes are equal or 1"
+    short, long = sorted(shapes, key=len)[:1] + sorted(shapes, key=len)[-1:]
+    if len(shapes) == 2 and 0 < len(short) < len(long) and long[:len(short)] == short:
+        reason += f"; write x.reshape{(*short, *[1] * (len(long) - len(short)))} for the tensor of shape {short}"
+    return reason
 
 
 def unbroadcast(g: Any, shape: tuple) -> Any:

@@ -73,6 +73,7 @@ class Recording:
         self._device, self._host, self._used = cuda.module().zeros(CAPACITY, WORD), np.zeros(CAPACITY, WORD), 0
         self._numbers: list[tuple[Callable[[], Sequence[Any]], np.ndarray]] = []
         self._conditions: list[tuple[str, Callable[[], bool]]] = []
+        self.memo: dict[Any, Any] = {}                # what others remember while the step is captured, each under itself
         self._sent: bytes | None = None
 
     def numbers(self, compute: Callable[[], Sequence[Any]], count: int, dtype: Any) -> Any:
@@ -96,6 +97,13 @@ class Recording:
         self._used = stop
         self._numbers.append((compute, self._host[start:stop].view(dtype)[:count]))
         return self._device[start:stop].view(dtype)[:count]
+
+    def before_replays(self, act: Callable[[], None]) -> None:
+        """Let the host do something before each replay, in the order of the step, and not now."""
+        def none() -> tuple[()]:
+            act()
+            return ()
+        self._numbers.append((none, self._host[:0]))
 
     def replay_only_if(self, what: str, holds: Callable[[], bool]) -> None:
         """Let the graph be replayed only while a condition holds; `what` has changed where it does not."""

@@ -56,16 +56,21 @@ def blocks(*arrays: Any) -> Iterator[Sequence[Any]]:
 
 
 def joined(arrays: Sequence[Any]) -> list[Any]:
-    """Device arrays, those that lie side by side in one memory (see `carved`) as one, for work that is a launch for each; NumPy's as they are."""
+    """Device arrays, those that lie side by side in one memory (see `carved`) as one, for work that is a launch for each; NumPy's as they are.
+
+    They come in the order of the arrays, not of addresses: what is added up is the same every time.
+    """
     if any([isinstance(a, np.ndarray) for a in arrays]):
         return list(arrays)
-    runs: list[Any] = []                              # the first array of each, and the address after its last
-    for a in sorted(arrays, key=lambda a: a.data.ptr):
+    runs: list[Any] = []                              # of each the first array, the address after the last, and where the earliest comes
+    for i in sorted(range(len(arrays)), key=lambda i: arrays[i].data.ptr):
+        a = arrays[i]
         if runs and runs[-1][1] == a.data.ptr and runs[-1][0].data.mem is a.data.mem and runs[-1][0].dtype == a.dtype and a.flags.c_contiguous:
-            runs[-1][1] += a.nbytes
+            runs[-1][1:] = a.data.ptr + a.nbytes, min(i, runs[-1][2])
         else:
-            runs.append([a, a.data.ptr + a.nbytes if a.flags.c_contiguous else None])
-    return [a if end in (None, a.data.ptr + a.nbytes) else type(a)(((end - a.data.ptr) // a.itemsize,), a.dtype, a.data) for a, end in runs]
+            runs.append([a, a.data.ptr + a.nbytes if a.flags.c_contiguous else None, i])
+    return [a if end in (None, a.data.ptr + a.nbytes) else type(a)(((end - a.data.ptr) // a.itemsize,), a.dtype, a.data)
+            for a, end, _ in sorted(runs, key=lambda run: run[2])]
 
 
 def table(xp: Any, build: Callable, *arguments: Any) -> Any:

@@ -7,8 +7,8 @@ from itertools import chain, groupby
 from typing import Any, Iterable, Iterator, Mapping
 
 from ..tensor import Tensor
+from .fused import fused
 from .module import Module, indent
-from .norm.batch import with_relu
 from .parameter import Parameter
 
 __all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
@@ -94,9 +94,9 @@ class Sequential(_Listed):
             self.add_module(name, module)
 
     def forward(self, input: Any) -> Any:
-        """Run the modules in order; a batch norm and the ReLU behind it run as one."""
-        for module in with_relu(self._modules.values()):
-            input = module(input)
+        """Run the modules in order; a linear layer or a batch norm and the ReLU behind it run as one."""
+        for step in fused(self._modules.values()):
+            input = step(input)
         return input
 
     def __getitem__(self, index: Any) -> Any:

@@ -15,6 +15,7 @@ from . import init
 from .attention import MultiheadAttention
 from .container import ModuleList
 from .dropout import Dropout
+from .fused import fused
 from .linear import Linear
 from .module import Module
 from .norm import LayerNorm
@@ -67,7 +68,9 @@ class _Layer(Module):
         return x + dropout(change(norm(x))) if self.norm_first else norm(x + dropout(change(x)))
 
     def _feed_forward(self, x: Tensor) -> Tensor:
-        return self.linear2(self.dropout(self.activation(self.linear1(x))))
+        for step in fused((self.linear1, self.activation, self.dropout, self.linear2)):
+            x = step(x)
+        return x
 
 
 class TransformerEncoderLayer(_Layer):

@@ -50,12 +50,21 @@ def _composed_attention(q: Tensor, k: Tensor, v: Tensor, mask: Optional, keep: O
 # -- the fused operation -----------------------------------------------------------------------------------------------
 
 def _forward(q: Any, k: Any, v: Any, mask: Any, keep: Any, *, causal: bool, scale: float, keep_prob: float) -> tuple:
-    return kernels(q).attention(q, k, v, mask, keep, causal, scale, keep_prob)
+    y, *saved = kernels(q).attention(*_batched(q, k, v, mask, keep), causal, scale, keep_prob)
+    return y if q.ndim <= 4 else y.reshape(*q.shape[:-1], v.shape[-1]), *saved
 
 
 def _gradients(g: Any, q: Any, k: Any, v: Any, mask: Any, keep: Any, causal: Any, scale: Any, keep_prob: Any, y: Any, exps: Any, sums: Any,
                needs: Any) -> tuple:
-    return *kernels(q).attention_backward(g, q, k, v, mask, keep, causal, scale, keep_prob, y, exps, sums, needs), None
+    grads = kernels(q).attention_backward(*_batched(g, q, k, v, mask, keep), causal, scale, keep_prob, *_batched(y), exps, sums, needs)
+    return *(grads if q.ndim <= 4 else [d if d is None else d.reshape(x.shape) for d, x in zip(grads, (q, k, v, mask))]), None
+
+
+def _batched(*arrays: Any) -> Sequence[Any]:
+    """The arrays with all dimensions before the heads as one, as the kernels take them."""
+    if arrays[0].ndim <= 4:
+        return arrays
+    return [x if x is None else x.reshape(math.prod(x.shape[:-3]), *x.shape[-3:]) for x in arrays]
 
 
 _attention = op("scaled_dot_product_attention", _forward, match=("q", "k", "v"), aux=("exps", "sums"), composed=_composed_attention,

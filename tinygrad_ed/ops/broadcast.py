@@ -9,7 +9,7 @@ from typing import Any, Sequence
 import numpy as np
 
 from ..autograd.op import op
-from ..backend.kernels.reductions import total
+from ..backend.kernels import kernels
 
 reshape_to = op("reshape", lambda x, *, shape: x.reshape(shape), view=True, x=lambda g, x_shape: reshape_to(g, shape=x_shape))
 
@@ -21,7 +21,7 @@ expand_to = op("expand", lambda xp, x, *, shape: xp.broadcast_to(x, shape), view
 sum_to = op("sum_to", lambda x, *, shape: _sum_to(x, shape), x=lambda g, x_shape: expand_to(g, shape=x_shape),
             doc="x summed over the axes that broadcasting would add or stretch to come from `shape` to x's shape.")
 
-sum_over = op("sum", lambda x, *, dims, keepdim: total(x, dims, keepdim),
+sum_over = op("sum", lambda x, *, dims, keepdim: kernels(x).total(x, dims, keepdim),
               x=lambda g, x_shape, dims, keepdim: expand_to(keep_dims(g, x_shape, dims, keepdim), shape=x_shape),
               doc="x summed over a tuple of dimensions in [0, ndim).")
 
@@ -29,7 +29,7 @@ sum_over = op("sum", lambda x, *, dims, keepdim: total(x, dims, keepdim),
 def _sum_to(x: Any, shape: tuple) -> Any:
     extra = x.ndim - len(shape)
     dims = tuple(range(extra)) + tuple(i + extra for i, n in enumerate(shape) if n == 1 and x.shape[i + extra] != 1)
-    return (total(x, dims, True) if dims else x).reshape(shape)
+    return (kernels(x).total(x, dims, True) if dims else x).reshape(shape)
 
 
 def keep_dims(y: Any, shape: tuple, dims: Sequence[int], keepdim: bool) -> Any:

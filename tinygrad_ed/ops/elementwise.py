@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from functools import wraps
 from typing import Any, Callable
 
 import numpy as np
@@ -66,9 +67,14 @@ def special(xp: Any) -> Any:
     return cupyx.scipy.special
 
 
-def _known_from_value(kernel: str, formula: Callable) -> Callable:
-    """A formula of the gradient and the value y, which has a kernel for arrays."""
-    return lambda g, y: formula(g, y) if isinstance(g, Tensor) else getattr(kernels(g), kernel)(g, y)
+def with_kernel(kernel: str, formula: Callable) -> Callable:
+    """A formula of the gradient, of y or x, and of numbers, which has a kernel for arrays."""
+    def of_two(g: Any, known: Any) -> Any:            # which is called faster
+        return formula(g, known) if isinstance(g, Tensor) else getattr(kernels(g), kernel)(g, known)
+
+    def of_more(g: Any, *known: Any) -> Any:
+        return formula(g, *known) if isinstance(g, Tensor) else getattr(kernels(g), kernel)(g, *known)
+    return wraps(formula)(of_two if formula.__code__.co_argcount == 2 else of_more)       # the formula's parameters say what is kept
 
 
 def _zero(g: Any) -> Any:
@@ -241,7 +247,7 @@ atan = _smooth("atan", "The angle in radians whose tangent is x.", "[0.0, 1.0] -
 sinh = _smooth("sinh", "The hyperbolic sine.", "[0.0, 1.0] -> [0.0000, 1.1752]", lambda xp, x: xp.sinh(x), x=lambda g, x: g * cosh(x))
 cosh = _smooth("cosh", "The hyperbolic cosine.", "[0.0, 1.0] -> [1.0000, 1.5431]", lambda xp, x: xp.cosh(x), x=lambda g, x: g * sinh(x))
 tanh = _smooth("tanh", "The hyperbolic tangent.", "[0.0, 1.0] -> [0.0000, 0.7616]", lambda xp, x: xp.tanh(x),
-               x=_known_from_value("tanh_backward", lambda g, y: g - g * y * y))
+               x=with_kernel("tanh_backward", lambda g, y: g - g * y * y))
 asinh = _smooth("asinh", "The inverse of sinh.", "[0.0, 1.0] -> [0.0000, 0.8814]", lambda xp, x: xp.arcsinh(x), x=lambda g, x: g * rsqrt(x * x + 1))
 acosh = _smooth("acosh", "The inverse of cosh.", "[1.0, 2.0] -> [0.0000, 1.3170]", lambda xp, x: xp.arccosh(x), x=lambda g, x: g * rsqrt(x * x - 1))
 atanh = _smooth("atanh", "The inverse of tanh.", "[0.0, 0.5] -> [0.0000, 0.5493]", lambda xp, x: xp.arctanh(x), x=lambda g, x: g / (1 - x * x))
@@ -268,7 +274,7 @@ _polygamma = op("polygamma", lambda xp, x, *, n: special(xp).polygamma(n, x).ast
                 x=lambda g, x, n: g * _polygamma(x, n=n + 1))
 sigmoid = _smooth("sigmoid", "1 / (1 + e^(-x)), without overflow.", "[0.0, 1.0] -> [0.5000, 0.7311]",
                  lambda xp, x: 1 / (1 + xp.exp(-x)),      # where e^(-x) is infinite, 0 is right
-                 x=_known_from_value("sigmoid_backward", lambda g, y: g * y * (1 - y)))
+                 x=with_kernel("sigmoid_backward", lambda g, y: g * y * (1 - y)))
 
 
 def polygamma(n: int, input: Tensor) -> Tensor:
@@ -322,9 +328,9 @@ floor = _unary("floor", "The largest integer not above x; the derivative is 0.",
 ceil = _unary("ceil", "The smallest integer not below x; the derivative is 0.", "[1.5, -1.5] -> [ 2., -1.]", lambda xp, x: xp.ceil(x), x=_zero)
 trunc = _unary("trunc", "x rounded towards 0; the derivative is 0.", "[1.5, -1.5] -> [ 1., -1.]", lambda xp, x: xp.trunc(x), x=_zero)
 frac = _unary("frac", "x - trunc(x).", "[1.5, -1.5] -> [ 0.5000, -0.5000]", lambda xp, x: x - xp.trunc(x), x=lambda g: g)
-relu_backward = _known_from_value("relu_backward", lambda g, y: where(y > 0, g, 0.0))
+relu_backward = with_kernel("relu_backward", lambda g, y: where(y > 0, g, 0.0))
 relu = _unary("relu", "max(x, 0); the derivative at 0 is 0.", "[1.0, -2.0] -> [1., 0.]",
-             lambda xp, x: xp.maximum(x, 0), x=relu_backward)
+             lambda x: kernels(x).relu(x), x=relu_backward)
 _round = op("round", lambda xp, x, *, decimals: xp.round(x, decimals), x=_zero)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import dtypes
 from ..autograd.op import op
+from ..backend.kernels import kernels
 from ..errors import ShapeError
 from ..tensor import Tensor
 from .arguments import ValuesIndices, cast, numpy_names, one, require_float, wide
@@ -22,9 +23,9 @@ __all__ = ["cummax", "cummin", "cumprod", "cumsum", "cumulative_trapezoid", "dif
 
 # -- primitives --------------------------------------------------------------------------------------------------------
 
-def _part(dim: int, start: int | None, stop: int | None, step: int | None = None) -> tuple:
+def _part(dim: int, start: int | None, stop: int | None) -> tuple:
     """The index that slices one dimension."""
-    return (slice(None),) * dim + (slice(start, stop, step),)
+    return (slice(None),) * dim + (slice(start, stop),)
 
 
 def _neighbours(dim: int, step: int, distance: int = 1) -> tuple[tuple, tuple]:
@@ -38,12 +39,6 @@ def _shifted(xp: Any, x: Any, dim: int, step: int, fill: float) -> Any:
     here, before = _neighbours(dim, step)
     y[here] = x[before]
     return y
-
-
-def _directed(f: Any, x: Any, dim: int, step: int) -> Any:
-    """A running f of an array, forward or back."""
-    way = _part(dim, None, None, step)
-    return f(wide(x)[way], axis=dim)[way].astype(x.dtype, copy=False)
 
 
 def _running(xp: Any, ufunc: Any, x: Any, dim: int) -> Any:
@@ -86,12 +81,12 @@ _shift = op("shift", lambda xp, x, *, dim, step, fill: _shifted(xp, x, dim, step
             doc="x moved by one place, with `fill` in the place left free.")
 _recur = op("recur", lambda a, b, *, dim, step: _recurrence(a, b, dim, step), gradients=_recurrence_gradients,
             doc="The linear recurrence s[j] = b[j] + a[j]·s[j-step].")
-_cumsum = op("cumsum", lambda xp, x, *, dim, step: _directed(xp.cumsum, x, dim, step),
+_cumsum = op("cumsum", lambda x, *, dim, step: kernels(x).running_sum(x, dim, step),
              x=lambda g, dim, step: _cumsum(g, dim=dim, step=-step))
 
 # y[k] = x[0]···x[k], so x[j] has the gradient Σ g[k]·y[k]/x[j] over k >= j. Without the division, which fails where x is 0:
 # x[0]···x[j-1] times s[j], where s[j] = g[j] + x[j+1]·s[j+1].
-_cumprod = op("cumprod", lambda xp, x, *, dim, step: _directed(xp.cumprod, x, dim, step),
+_cumprod = op("cumprod", lambda x, *, dim, step: kernels(x).running_product(x, dim, step),
               x=lambda g, x, dim, step: _cumprod(_shift(x, dim=dim, step=step, fill=1.0), dim=dim, step=step)
               * _recur(_shift(x, dim=dim, step=-step, fill=0.0), g, dim=dim, step=-step))
 

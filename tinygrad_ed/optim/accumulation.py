@@ -9,16 +9,18 @@ A gradient scaler for half precision needs nothing special of an optimizer. Like
         optimizer.step()             # hooks such as optim.ClipGradNorm see the unscaled gradients
     optimizer.zero_grad()
 
-A step that is left out leaves parameters, state and step counts alone.
+A step that is left out leaves parameters, state and step counts alone. On a device the condition makes the host wait; the steps of SGD and Adam
+are left out there, without waiting, by `amp.GradScaler`.
 """
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from ..autograd.inplace import stamp
-from ..backend import capture
-from ..nn.utils.clip_grad import _gradients, get_total_norm
+from ..autograd.inplace import stamp_all
+from ..backend import capture, namespace
+from ..backend.kernels import kernels
+from ..backend.memory import joined
+from ..nn.utils.clip_grad import _gradients
 from ..tensor import Tensor, wrap
 from .lr_scheduler.base import count, positive
 from .optimizer import Optimizer
@@ -49,16 +51,17 @@ def unscale_(optimizer: Optimizer, scale: float) -> Tensor:
         >>> tg.optim.unscale_(optimizer, 1024), w.grad
         (tensor(False), tensor(6.))
     """
-    return multiply_(optimizer, 1 / float(positive("scale", scale)))
+    return unscaled(optimizer, float(positive("scale", scale)))
 
 
-def multiply_(optimizer: Optimizer, factor: Any) -> Tensor:
-    """As `unscale_`, with the factor itself, which may be a 0-d array on the device."""
+def unscaled(optimizer: Optimizer, scale: Any) -> Tensor:
+    """As `unscale_`, with a scale that may be a 0-d float32 array on the gradients' device, where nobody waits for it."""
     gradients = _gradients([p for group in optimizer.param_groups for p in group["params"]])
-    for g in gradients:
-        g *= factor
-        stamp(g)
-    return ~get_total_norm([wrap(g) for g in gradients], math.inf).isfinite()
+    found = namespace(*gradients).zeros((), bool)
+    for g in joined(gradients):
+        kernels(g).unscale(g, scale, found)
+    stamp_all(gradients)
+    return wrap(found)
 
 
 class GradientAccumulation:

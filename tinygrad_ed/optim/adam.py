@@ -66,12 +66,19 @@ class Adam(Optimizer):
         c1, c2 = (1 - beta1 ** t, math.sqrt(1 - beta2 ** t)) if group.get("bias_correction", True) else (1.0, 1.0)
         return lr * c2 / c1, group["eps"] * c2, shrinkage(group)
 
+    def _skips(self, group: dict[str, Any]) -> bool:
+        return True
+
+    def _counted_rates(self, group: dict[str, Any], x: Piece, lr: Any) -> Any:
+        return kernels(x.p).adam_rates(x.counts["step"], x.skip, lr, *group["betas"], group["eps"], float(group["weight_decay"]),
+                                       group.get("bias_correction", True), x.p.dtype)
+
     def _update(self, group: dict[str, Any], x: Piece) -> None:
         (rate, eps, shrink), (beta1, beta2), decay = x.rates, group["betas"], float(group["weight_decay"])
         decoupled = group["decoupled_weight_decay"] and decay != 0
         kernels(x.p).adam_step(             # m̂/(√v̂ + eps) = (c₂/c₁)·m/(√v + c₂·eps), which saves a pass
             x.p, x.g, x.state["exp_avg"], x.state["exp_avg_sq"], x.state.get("max_exp_avg_sq"), rate, float(beta1), float(beta2), eps,
-            decay=0.0 if decoupled else decay, shrink=shrink if decoupled else 1.0, sign=-1.0 if group["maximize"] else 1.0)
+            decay=0.0 if decoupled else decay, shrink=shrink if decoupled else 1.0, sign=-1.0 if group["maximize"] else 1.0, skip=x.skip)
 
 
 class AdamW(Adam):

@@ -53,6 +53,7 @@ class Optimizer:
     _numbers: Mapping[str, float] = {}       # entries that are one number, each with its first value
     _elementwise = True                      # whether the formula treats every element alike, whichever parameter it belongs to
     _blocks = True                           # whether it is then applied to a block of elements at a time; a kernel takes its own
+    _skip: Any = None                        # during a step that may be left out, the array on the device that says so
     _not_negative: tuple[str, ...] = ("lr", "eps", "momentum", "weight_decay")      # options of the groups, where there are such
 
     def __init__(self, params: Iterable, defaults: dict[str, Any]):
@@ -158,7 +159,12 @@ class Optimizer:
         """Write the new values of a group's parameters that have a gradient into their arrays."""
         recording = capture.active()
         for piece in self._pieces(i, group):
-            if recording is None:
+            piece.skip = self._skip
+            if recording is not None:
+                self._check_recorded(recording, group, piece)
+            if piece.counts:
+                piece.rates = self._counted_rates(group, piece, float(group["lr"]) if recording is None else _recorded_lr(recording, group))
+            elif recording is None:
                 piece.rates = self._next_rates(group, piece.numbers)
             else:
                 piece.rates = self._recorded_rates(recording, group, piece)
@@ -170,7 +176,7 @@ class Optimizer:
         """What is stepped at once; the numbers that a piece has when the next is asked for are kept."""
         entries = {name: self._start(group, name) for name in self._entries(group)}
         for flat in self._flats_of(i, group["params"]):
-            yield from flat.pieces(self.state, self._numbers, entries, each=not self._elementwise)
+            yield from flat.pieces(self.state, self._numbers, entries, each=not self._elementwise, there=self._skip is not None)
 
     def _flats_of(self, i: int, params: list) -> list[Flat]:
         """The flat memories of group number i: one for each dtype and device."""
@@ -213,30 +219,56 @@ class Optimizer:
         self._finish(group, numbers)
         return rates
 
-    def _recorded_rates(self, recording: capture.Recording, group: dict[str, Any], x: Piece) -> Any:
-        """The rates of a captured step: on the device, those of each replay, before which the numbers advance.
+    def _check_recorded(self, recording: capture.Recording, group: dict[str, Any], x: Piece) -> None:
+        """Let a captured step be replayed only while it does what the step does.
 
         Raises:
-            CaptureError: a method that computes with other numbers of the host, or whose state is not there yet.
+            CaptureError: a method that computes with other numbers of the host than its rates, or whose state is not there yet.
         """
         method, groups, state = type(self).__name__, self.param_groups, self.state
-        rates = self._rates(group, x.numbers)
-        if rates is None:
+        if not x.counts and self._rates(group, x.numbers) is None:
             raise CaptureError(f"{method} computes with numbers of the host that change from step to step, so its step cannot be captured; "
                                f"methods like SGD and Adam can, or call optimizer.step() outside of the captured step")
         if x.first:
             raise CaptureError(f"{method} has no state yet for {x.p.size} parameters; make a step before the capture")
         options = {name: value for name, value in group.items() if name not in ("params", "lr")}
         recording.replay_only_if(f"the state or an option of {method} other than lr", lambda: (
-            self.param_groups is groups and self.state is state and all(group[name] == value for name, value in options.items())))
+            self.param_groups is groups and self.state is state and all(group[name] == value for name, value in options.items()) and x.holds()))
 
+    def _recorded_rates(self, recording: capture.Recording, group: dict[str, Any], x: Piece) -> Any:
+        """The rates of a captured step: on the device, those of each replay, before which the numbers advance."""
         def advanced() -> Any:
             numbers = {name: float(row[0]) for name, row in x.rows.items()}
             rates = self._next_rates(group, numbers)
             for name, row in x.rows.items():
                 row[...] = numbers[name]
             return rates
-        return recording.numbers(advanced, len(rates), x.p.dtype)
+        return recording.numbers(advanced, len(self._rates(group, x.numbers)), x.p.dtype)     # type: ignore[arg-type]
+
+    # -- steps that are left out ---------------------------------------------------------------------------------------
+
+    def _skips(self, group: dict[str, Any]) -> bool:
+        """Whether `_update` leaves everything as it is where x.skip says so. A method with numbers has `_counted_rates` then."""
+        return False
+
+    def _counted_rates(self, group: dict[str, Any], x: Piece, lr: Any) -> Any:
+        """The rates of the next step on the device, from x.counts, which advance unless x.skip; lr is a number or a 0-d float64 array."""
+        raise NotImplementedError
+
+    def _can_skip(self, skip: Any) -> bool:
+        """Whether a step can be left out where a 0-d array on the device is true, without waiting for it."""
+        def owner(name: str) -> type:
+            return next(kind for kind in type(self).__mro__ if name in vars(kind))
+        return not isinstance(skip, np.ndarray) and owner("_update") is owner("_skips") and all(
+            self._skips(group) and all(type(p._data) is type(skip) for p in group["params"]) for group in self.param_groups)
+
+    def _step_unless(self, skip: Any, **kwargs: Any) -> Any:
+        """A step that changes neither parameters nor state where that array is true."""
+        self._skip = skip
+        try:
+            return self.step(**kwargs)
+        finally:
+            self._skip = None
 
     def _update(self, group: dict[str, Any], x: Piece) -> None:
         """The method's formula: write the new values into x.p and into the entries of x.state."""
@@ -407,6 +439,11 @@ def uphill(group: dict[str, Any], x: Piece) -> Any:
         x.p *= x.rates[-1]
         return g
     return g + decay * x.p if decay else g
+
+
+def _recorded_lr(recording: capture.Recording, group: dict[str, Any]) -> Any:
+    """The learning rate of each replay, on the device."""
+    return recording.numbers(lambda: (float(group["lr"]),), 1, np.float64)[0]
 
 
 def shrinkage(group: dict[str, Any]) -> float:

@@ -125,11 +125,14 @@ class SGD(Optimizer):
     def _rates(self, group: dict[str, Any], numbers: dict[str, float]) -> tuple[float, ...]:
         return float(group["lr"]),
 
+    def _skips(self, group: dict[str, Any]) -> bool:
+        return _form(group) == "classical" and not group["dampening"]      # which depends on whether there was a step before
+
     def _update(self, group: dict[str, Any], x: Piece) -> None:
         (lr,), momentum, form, v = x.rates, group["momentum"], _form(group), x.state.get("momentum_buffer")
         if form == "classical" or not momentum:
             kernels(x.p).sgd_step(x.p, x.g, v, lr, momentum, 1.0 if x.first else 1.0 - group["dampening"], float(group["weight_decay"]),
-                                  sign=-1.0 if group["maximize"] else 1.0, nesterov=group["nesterov"])
+                                  sign=-1.0 if group["maximize"] else 1.0, nesterov=group["nesterov"], skip=x.skip)
         elif form == "averaged":
             g = (1 - momentum) * uphill(group, x)
             v *= momentum

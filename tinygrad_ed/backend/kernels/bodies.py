@@ -1,15 +1,16 @@
 """Element-by-element functions as C expressions, once for all engines that compile: loops over arrays on the CPU, kernels on the GPU.
 
-A body computes y and slope = dy/dx of one element, with the names of its arguments and numbers. T is the type. Its vocabulary is C's operators and
-the functions in `FUNCTIONS`, which an engine has to define. Written so that NaN comes out where it goes in: `x < 0 ? 0 : x` keeps it, `x > 0 ? x : 0`
-does not. `plain/activation.py` and `plain/loss.py` have the same functions in NumPy, where the formulas are explained.
+A body computes y and slope = dy/dx of one element, with the names of its arguments and numbers; a formula computes one result. T is the type. Their
+vocabulary is C's operators and the functions in `FUNCTIONS`, which an engine has to define. Written so that NaN comes out where it goes in:
+`x < 0 ? 0 : x` keeps it, `x > 0 ? x : 0` does not. `plain/activation.py` and `plain/loss.py` have the same functions in NumPy, where the formulas are
+explained.
 """
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
 
-__all__ = ["ACTIVATIONS", "BACKWARDS", "Body", "FUNCTIONS", "LOSSES", "typed"]
+__all__ = ["ACTIVATIONS", "Body", "FORMULAS", "FUNCTIONS", "Formula", "LOSSES", "typed"]
 
 FUNCTIONS = ("exp", "expm1", "log", "log1p", "magnitude", "normal_cdf", "normal_pdf", "sigmoid", "tanh")
 
@@ -21,6 +22,14 @@ class Body(NamedTuple):
     steps: str
     y: str
     slope: str
+
+
+class Formula(NamedTuple):
+    """One result: the arrays and the numbers that it is computed from, and the expression."""
+
+    arrays: str
+    numbers: str
+    result: str
 
 
 ACTIVATIONS = {
@@ -51,13 +60,29 @@ LOSSES = {
     "binary_cross_entropy": Body(
         "", "T r = 1 - x, lost = 1 - r - x, safe = r < 1e-30 ? 1e-30 : r, a = log(x), b = log(r) + lost / safe, p = a < -100 ? -100 : a, "
         "q = b < -100 ? -100 : b > 0 ? 0 : b;", "-t * p - (1 - t) * q", "(1 - t) / (r < 1e-12 ? 1e-12 : r) - t / (x < 1e-12 ? 1e-12 : x)"),
+    "focal_logistic_loss": Body(                      # u limited from below, since with γ < 1 its power goes to infinity, and 0 times that is NaN
+        "alpha gamma", "T e = exp(-magnitude(x)), m = x < 0 ? 0 : x, cost = m - x * t + log1p(e), p = (x < 0 ? e : 1) / (1 + e), side = 1 - t - t, "
+        "v = p * side + t, u = v < 1e-37 ? 1e-37 : v > 1 ? 1 : v, w = (gamma == 2 ? u : exp((gamma - 1) * log(u))) "
+        "* (alpha < 0 ? 1 : 1 - alpha + (2 * alpha - 1) * t);", "w * u * cost", "w * (gamma * side * p * (1 - p) * cost + u * (p - t))"),
 }
 
-# the gradient, from that of y and y itself
-BACKWARDS = {
-    "relu_backward": "y > 0 ? g : 0",
-    "sigmoid_backward": "g * y * (1 - y)",
-    "tanh_backward": "g - g * y * y",
+# what needs no slope to be kept: functions made of straight lines, and gradients known from that of y, and from x or y
+FORMULAS = {
+    "relu": Formula("x", "", "x < 0 ? 0 : x"),
+    "relu_backward": Formula("g y", "", "y > 0 ? g : 0"),
+    "leaky_relu": Formula("x", "slope", "x > 0 ? x : slope * x"),
+    "leaky_relu_backward": Formula("g x", "slope", "x > 0 ? g : slope * g"),
+    "hardtanh": Formula("x", "low high", "x < low ? low : x > high ? high : x"),
+    "hardtanh_backward": Formula("g y", "low high", "y <= low ? 0 : y < high ? g : 0"),
+    "hardsigmoid": Formula("x", "", "x < -3 ? 0 : x > 3 ? 1 : 0.16666666666666666 * x + 0.5"),
+    "hardsigmoid_backward": Formula("g x", "", "magnitude(x) < 3 ? 0.16666666666666666 * g : 0"),
+    "threshold": Formula("x", "limit value", "x <= limit ? value : x"),
+    "threshold_backward": Formula("g x", "limit", "x <= limit ? 0 : g"),
+    "hardshrink": Formula("x", "limit", "magnitude(x) <= limit ? 0 : x"),
+    "softshrink": Formula("x", "limit", "x - (x < -limit ? -limit : x > limit ? limit : x)"),
+    "shrink_backward": Formula("g x", "limit", "magnitude(x) <= limit ? 0 : g"),
+    "sigmoid_backward": Formula("g y", "", "g * y * (1 - y)"),
+    "tanh_backward": Formula("g y", "", "g - g * y * y"),
 }
 
 

@@ -5,17 +5,12 @@ from typing import Any
 
 from .. import namespace
 
-__all__ = ["all_strided", "batched", "beside", "masks", "sizes", "strides_of"]
+__all__ = ["all_strided", "beside", "masks", "sizes", "strides_of"]
 
 
 def sizes(q: Any, k: Any, v: Any) -> tuple[int, ...]:
     """Heads in a batch, queries, keys, numbers of a query and of a value."""
     return q.shape[-3] if q.ndim > 2 else 1, q.shape[-2], k.shape[-2], q.shape[-1], v.shape[-1]
-
-
-def batched(*arrays: Any) -> Any:
-    """Arrays of more dimensions than the kernels know, with all before the heads as one."""
-    return [x if x is None else x.reshape(-1, *x.shape[-3:]) for x in arrays]
 
 
 def strides_of(x: Any) -> list[int]:

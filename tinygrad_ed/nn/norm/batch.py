@@ -2,15 +2,13 @@
 from __future__ import annotations
 
 import warnings
-from functools import partial
-from typing import Any, Callable, Iterable, Iterator
+from typing import Any, Callable
 
 from ...errors import ShapeError
 from ...ops.creation import empty, ones, zeros
 from ...ops.norm import batch_norm, batch_norm_relu, instance_norm
 from ...tensor import Tensor
 from .. import init
-from ..activation import ReLU
 from ..module import Module
 from ..parameter import Parameter
 
@@ -69,8 +67,11 @@ class _BatchNorm(_Norm):
     def forward(self, input: Tensor) -> Tensor:
         return self._normalized(input, batch_norm)
 
+    def _with_relu(self, input: Tensor) -> Tensor:
+        """The ReLU of the output."""
+        return self._normalized(input, batch_norm_relu)
+
     def _normalized(self, input: Tensor, batch_norm: Callable) -> Tensor:
-        """The batch norm, or with its ReLU, by one of the two functions."""
         self._check_input_dim(input)
         if self.num_features != input.shape[1] and (self.affine or self.track_running_stats):
             raise ShapeError(f"{self._get_name()} was made for {self.num_features} channels, got an input of shape {input.shape}")
@@ -164,31 +165,6 @@ class BatchNorm3d(_BatchNorm):
     """
 
     shapes = ("(N, C, D, H, W)",)
-
-
-def with_relu(modules: Iterable[Any]) -> Iterator[Callable]:
-    """The modules in their order, but a batch norm and the ReLU right behind it as one function, unless hooks or a subclass might see between."""
-    waiting = None                                    # a batch norm, until one knows what follows it
-    for module in modules:
-        if waiting is not None:
-            if type(module) is ReLU and _is_plain(module):
-                yield partial(waiting._normalized, batch_norm=batch_norm_relu)
-                waiting = None
-                continue
-            yield waiting
-        waiting = module if type(module) in _FUSED and _is_plain(module) else None
-        if waiting is None:
-            yield module
-    if waiting is not None:
-        yield waiting
-
-
-_FUSED = (BatchNorm1d, BatchNorm2d, BatchNorm3d)
-
-
-def _is_plain(module: Module) -> bool:
-    """Whether calling a module only runs the `forward` of its class."""
-    return not module._hooks and "forward" not in module.__dict__
 
 
 class _InstanceNorm(_Norm):

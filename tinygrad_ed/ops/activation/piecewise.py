@@ -10,7 +10,7 @@ from ...errors import ShapeError
 from ...tensor import Tensor, wrap
 from ..arguments import require_float
 from ..elementwise import abs as _abs
-from ..elementwise import clamp, where
+from ..elementwise import clamp, where, with_kernel
 from ..random import uniform
 from .common import applied, choose, is_differentiated, keep, overwriting, written
 
@@ -18,25 +18,19 @@ __all__ = ["hardshrink", "hardsigmoid", "hardswish", "hardtanh", "hardtanh_", "l
            "softshrink", "threshold", "threshold_"]
 
 
-def _leaky(xp: Any, x: Any, slope: float) -> Any:
-    """x where x > 0, slope·x elsewhere: the larger of both lines, or the smaller if the slope is above 1."""
-    if slope == 0:                                    # where x = ∞ the other line is NaN
-        return kernels(x).select(x > 0, x, x * slope)
-    return (xp.maximum if slope <= 1 else xp.minimum)(x, x * slope)
-
-
-_hardtanh = op("hardtanh", lambda xp, x, *, low, high: xp.clip(x, low, high),
-               x=lambda g, y, low, high: keep(g, (y > low) & (y < high)))
-_hardsigmoid = op("hardsigmoid", lambda xp, x: xp.clip(x * (1 / 6) + 0.5, 0, 1), x=lambda g, x: keep(g * (1 / 6), (x > -3) & (x < 3)))
+_hardtanh = op("hardtanh", lambda x, *, low, high: kernels(x).hardtanh(x, low, high),
+               x=with_kernel("hardtanh_backward", lambda g, y, low, high: keep(g, (y > low) & (y < high))))
+_hardsigmoid = op("hardsigmoid", lambda x: kernels(x).hardsigmoid(x),
+                  x=with_kernel("hardsigmoid_backward", lambda g, x: keep(g * (1 / 6), (x > -3) & (x < 3))))
 _hardswish = op("hardswish", lambda x, *, derive: kernels(x).hardswish(x, derive), aux=("slope",),
                 composed=lambda x, *, derive: x * clamp(x * (1 / 6) + 0.5, 0, 1), x=lambda g, slope: g * slope)
-_leaky_relu = op("leaky_relu", lambda xp, x, *, slope: _leaky(xp, x, slope),
-                 x=lambda g, x, slope: g * choose(x > 0, yes=1, no=slope, dtype=g.dtype))
-_threshold = op("threshold", lambda x, *, limit, value: kernels(x).select(~(x <= limit), x, value),
-                x=lambda g, x, limit: keep(g, ~(x <= limit)))
-_hardshrink = op("hardshrink", lambda xp, x, *, limit: kernels(x).select(~(xp.abs(x) <= limit), x),
-                 x=lambda g, x, limit: keep(g, ~(_abs(x) <= limit)))
-_softshrink = op("softshrink", lambda xp, x, *, limit: x - xp.clip(x, -limit, limit), x=lambda g, x, limit: keep(g, ~(_abs(x) <= limit)))
+_leaky_relu = op("leaky_relu", lambda x, *, slope: kernels(x).leaky_relu(x, slope),
+                 x=with_kernel("leaky_relu_backward", lambda g, x, slope: g * choose(x > 0, yes=1, no=slope, dtype=g.dtype)))
+_threshold = op("threshold", lambda x, *, limit, value: kernels(x).threshold(x, limit, value),
+                x=with_kernel("threshold_backward", lambda g, x, limit: keep(g, ~(x <= limit))))
+_through_shrinking = with_kernel("shrink_backward", lambda g, x, limit: keep(g, ~(_abs(x) <= limit)))
+_hardshrink = op("hardshrink", lambda x, *, limit: kernels(x).hardshrink(x, limit), x=_through_shrinking)
+_softshrink = op("softshrink", lambda x, *, limit: kernels(x).softshrink(x, limit), x=_through_shrinking)
 _prelu = op("prelu", lambda x, weight: kernels(x).prelu(x, weight), match=("x", "weight"),
             composed=lambda x, weight: where(x > 0, x, x * weight.reshape(-1, *[1] * (x.ndim - 2)) if x.ndim > 1 else x * weight.reshape(())),
             gradients=lambda g, x, weight, needs: kernels(g).prelu_backward(g, x, weight, needs))

@@ -8,6 +8,7 @@ from ...autograd.op import op
 from ...backend.kernels import kernels
 from ...errors import ShapeError
 from ..broadcast import expand_to, permute_to, reshape_to
+from ..elementwise import relu_backward
 
 __all__ = ["matmul"]
 
@@ -127,30 +128,40 @@ Example:
 
 # -- the layer ---------------------------------------------------------------------------------------------------------
 
-def _affine(x: Any, weight: Any, bias: Any = None) -> Any:
+def _affine(x: Any, weight: Any, bias: Any = None, relu: bool = False) -> Any:
     if x.ndim == 0 or not 1 <= weight.ndim <= 2 or x.shape[-1] != weight.shape[-1]:
         raise ShapeError(f"linear takes an input (…, in) and a weight (out, in), got shapes {x.shape} and {weight.shape}; "
                          f"make the layer with in_features={x.shape[-1] if x.ndim else 1}")
     if weight.ndim == 2 and (bias is None or bias.shape == weight.shape[:1]):
-        return kernels(x).linear(x, weight, bias)
+        return kernels(x).linear(x, weight, bias, relu)
     if weight.ndim == 2 and bias.shape not in ((), (1,)):
         raise ShapeError(f"linear: the weight (out, in) of shape {weight.shape} takes a bias ({weight.shape[0]},), got {bias.shape}")
     y = product(x, weight.T)
-    return y if bias is None else y + bias
+    y = y if bias is None else y + bias
+    return kernels(y).relu(y) if relu else y
 
 
 column_sums = op("column_sums", lambda x: kernels(x).column_sums(x), x=lambda g, x_shape: expand_to(g, shape=x_shape),
                  doc="x summed over all dimensions but the last, the gradient of a bias.")
 
 
-def _for_weight(g: Any, x: Any, shape: tuple) -> Any:
-    return _for_b(g, x, shape) if len(shape) == 1 else matmul(mT(rows(g)), rows(x))
+def _for_input(g: Any, weight: Any, x_shape: tuple) -> Any:
+    """dx = g W."""
+    return _for_a(g, mT(weight) if weight.ndim == 2 else weight, x_shape)
 
 
-linear = op("linear", _affine, match=("x", "weight", "bias"), broadcast=True,
-            x=lambda g, weight, x_shape: _for_a(g, mT(weight) if weight.ndim == 2 else weight, x_shape),
-            weight=lambda g, x, weight_shape: _for_weight(g, x, weight_shape),
-            bias=lambda g, bias_shape: column_sums(g) if len(bias_shape) == 1 < g.ndim else g,
+def _for_weight(g: Any, x: Any, weight_shape: tuple) -> Any:
+    """dW = gᵀ x."""
+    return _for_b(g, x, weight_shape) if len(weight_shape) == 1 else matmul(mT(rows(g)), rows(x))
+
+
+def _for_bias(g: Any, bias_shape: tuple) -> Any:
+    """db = Σ g."""
+    return column_sums(g) if len(bias_shape) == 1 < g.ndim else g
+
+
+linear = op("linear", lambda x, weight, bias=None: _affine(x, weight, bias), match=("x", "weight", "bias"), broadcast=True,
+            x=_for_input, weight=_for_weight, bias=_for_bias,
             doc="""The affine map y = x Wᵀ + b of the last dimension.
 
 Args:
@@ -171,4 +182,31 @@ Example:
     >>> import tinygrad_ed as tg
     >>> tg.nn.functional.linear(tg.tensor([[1.0, 2.0]]), tg.tensor([[1.0, 1.0], [1.0, -1.0]]), tg.tensor([0.0, 10.0]))
     tensor([[3., 9.]])
+""")
+
+# There is no such op with GELU or SiLU: their derivatives need what is before them, which would have to be kept too; that of ReLU needs y alone.
+linear_relu = op("linear_relu", lambda x, weight, bias=None: _affine(x, weight, bias, relu=True), match=("x", "weight", "bias"), broadcast=True,
+                 through=relu_backward, x=_for_input, weight=_for_weight, bias=_for_bias,
+                 doc="""max(x Wᵀ + b, 0): relu(linear(…)) at the cost of `linear` alone; what is before the ReLU is nowhere kept.
+
+`nn.Sequential` uses it by itself where a `Linear` and a `ReLU` follow each other. PyTorch has no such function.
+
+Args:
+    input: a tensor of shape (…, in).
+    weight: a tensor of shape (out, in), or (in,) for a single output without its dimension.
+    bias: a tensor of shape (out,), or none.
+
+Returns:
+    A tensor of shape (…, out).
+
+Raises:
+    ShapeError: input and weight disagree about the number of inputs.
+    DTypeError: different dtypes.
+
+The derivatives are those of `linear`, from dy where y > 0 and 0 elsewhere.
+
+Example:
+    >>> import tinygrad_ed as tg
+    >>> tg.nn.functional.linear_relu(tg.tensor([[1.0, 2.0]]), tg.tensor([[1.0, 1.0], [1.0, -1.0]]))
+    tensor([[3., 0.]])
 """)

@@ -147,34 +147,51 @@ def adaptive_avg_pool3d(input: Tensor, output_size: OutputSize) -> Tensor:
 
 # -- the largest -------------------------------------------------------------------------------------------------------
 
-def largest_of(x: Any, starts: Sequence[Any], lengths: Sequence[Any]) -> tuple[Any, Any]:
-    """The largest of windows that begin and end anywhere, and where in their planes they stand.
+def seen_by(starts: Sequence[Any], lengths: Sequence[Any], inputs: Sizes) -> Any:
+    """The positions, in a plane, of what each of some windows sees: (*planes, *outputs, taps).
+
+    Args:
+        starts: for each spatial dimension where the windows begin, an array of shape (*planes, outputs): one row for all planes, or
+            planes = (N, C).
+        lengths: for each spatial dimension how long they are: all of them, or an array of NumPy (outputs).
+        inputs: the plane's sizes.
+    """
+    places: Any = 0
+    for i, (start, length, size) in enumerate(zip(starts, lengths, inputs)):
+        behind, before = len(inputs) - 1 - i, (1,) * i
+        if isinstance(length, int):
+            taps = namespace(start).arange(length)
+        else:
+            taps = np.minimum(np.arange(np.max(length)), length[:, None] - 1)          # the last one once more: a later tie
+        seen = start[..., None] + taps
+        places = places * size + seen.reshape(*seen.shape[:-2], *before, seen.shape[-2], *[1] * behind, *before, seen.shape[-1], *[1] * behind)
+    n = len(inputs)
+    return places.reshape(*places.shape[:-n], prod(places.shape[-n:]))
+
+
+def largest_of(x: Any, places: Any) -> tuple[Any, Any]:
+    """The largest of windows, and where in their planes they stand.
 
     Args:
         x: a tensor or an array (N, C, *inputs).
-        starts: for each spatial dimension where the windows begin, an array of shape (*planes, outputs): one row for all planes, or
-            planes = (N, C).
-        lengths: for each spatial dimension how long they are, in all or an array (outputs).
+        places: what they see, as `seen_by` says it.
 
     Returns:
         The values (N, C, *outputs) and their positions, of int64.
     """
     array = raw(x)
-    xp, n = namespace(array), len(starts)
-    places: Any = 0
-    for i, (start, length) in enumerate(zip(starts, lengths)):
-        tap = np.arange(int(np.max(length)))
-        seen = start[..., None] + xp.asarray(np.minimum(tap, np.asarray(length)[..., None] - 1))      # the last one once more: a later tie
-        lead = seen.shape[:-2]
-        places = places * array.shape[2 + i] + seen.reshape(
-            *lead, *[1] * i, seen.shape[-2], *[1] * (n - 1 - i), *[1] * i, seen.shape[-1], *[1] * (n - 1 - i))
-    planes, outputs, taps = array.shape[:2], places.shape[-2 * n:-n], prod(places.shape[-n:])
-    flat, places = array.reshape(*planes, prod(array.shape[2:])), places.reshape(*places.shape[:-n], taps)
-    if places.ndim == n + 1:
+    xp, planes, taps = namespace(array), array.shape[:2], places.shape[-1]
+    flat = array.reshape(*planes, prod(array.shape[2:]))
+    if places.ndim == array.ndim - 1:
         best = flat.take(places, axis=2).argmax(-1)
-        return values_at(x, places.reshape(-1)[best + xp.arange(0, places.size, taps).reshape(outputs)])
-    best = xp.take_along_axis(flat, places.reshape(*planes, prod(outputs) * taps), 2).reshape(places.shape).argmax(-1)
+        return values_at(x, places.reshape(-1)[best + xp.arange(0, places.size, taps).reshape(places.shape[:-1])])
+    best = xp.take_along_axis(flat, places.reshape(*planes, prod(places.shape[2:])), 2).reshape(places.shape).argmax(-1)
     return values_at(x, xp.take_along_axis(places, best[..., None], -1)[..., 0])
+
+
+def _seen(inputs: Sizes, outputs: Sizes) -> np.ndarray:
+    sides = [bounds(n, m) for n, m in zip(inputs, outputs)]
+    return seen_by([start for start, _ in sides], [end - start for start, end in sides], inputs)
 
 
 def _largest(name: str, n: int, input: Any, output_size: OutputSize, return_indices: bool) -> Any:
@@ -187,8 +204,7 @@ def _largest(name: str, n: int, input: Any, output_size: OutputSize, return_indi
         return (max_pool1d, max_pool2d, max_pool3d)[n - 1](input, steps, return_indices=return_indices)
 
     def pooled(x: Any) -> Any:
-        sides, xp = [bounds(size, m) for size, m in zip(inputs, outputs)], namespace(raw(x))
-        found = largest_of(x, [xp.asarray(start) for start, _ in sides], [end - start for start, end in sides])
+        found = largest_of(x, table(namespace(raw(x)), _seen, inputs, outputs))
         return found if return_indices else found[0]
     return batched(pooled, input, n)
 

@@ -9,7 +9,7 @@ from ...errors import DomainError, ShapeError
 from ...tensor import Tensor
 from ..random import uniform
 from ..spatial import Size, batched, check, integers
-from .adaptive import largest_of
+from .adaptive import largest_of, seen_by
 from .largest import raw
 
 __all__ = ["fractional_max_pool2d", "fractional_max_pool3d"]
@@ -48,7 +48,7 @@ def _largest(name: str, n: int, input: Any, kernel_size: Size, output_size: Any,
         u = uniform((*x.shape[:2], n), x.dtype, None if not isinstance(x, Tensor) else x.device) if samples is None else raw(samples)
         order = range(n) if n == 3 else reversed(range(n))           # PyTorch's samples are for (W, H) and for (D, H, W)
         starts = [_starts(u[..., s], size, m, k) for s, size, m, k in zip(order, inputs, outputs, kernel)]
-        found = largest_of(x, starts, kernel)
+        found = largest_of(x, seen_by(starts, kernel, inputs))
         return found if return_indices else found[0]
     return batched(pooled, input, n)
 

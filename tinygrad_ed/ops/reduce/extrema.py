@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ...autograd.op import op
 from ...backend import is_array
-from ...backend.kernels.reductions import extreme
+from ...backend.kernels import kernels
 from ...errors import DimError, ShapeError
 from ...tensor import Tensor
 from ..arguments import Dims, ValuesIndices, numpy_names, one, over
@@ -37,12 +37,12 @@ def _share(g: Any, x: Any, y: Any, dims: tuple, keepdim: bool) -> Any:
     return where(attained, g / sum_as(attained, dims=dims, keepdim=True, dtype=g.dtype), 0.0)
 
 
-_amax = op("amax", lambda x, *, dims, keepdim: extreme(x, "max", dims, keepdim),
+_amax = op("amax", lambda x, *, dims, keepdim: kernels(x).extreme(x, "max", dims, keepdim),
            x=lambda g, x, y, dims, keepdim: _share(g, x, y, dims, keepdim))
-_amin = op("amin", lambda x, *, dims, keepdim: extreme(x, "min", dims, keepdim),
+_amin = op("amin", lambda x, *, dims, keepdim: kernels(x).extreme(x, "min", dims, keepdim),
            x=lambda g, x, y, dims, keepdim: _share(g, x, y, dims, keepdim))
-_argmax = op("argmax", lambda xp, x, *, dim, keepdim: xp.argmax(x, axis=dim, keepdims=keepdim))
-_argmin = op("argmin", lambda xp, x, *, dim, keepdim: xp.argmin(x, axis=dim, keepdims=keepdim))
+_argmax = op("argmax", lambda x, *, dim, keepdim: kernels(x).extreme_at(x, "max", dim, keepdim))
+_argmin = op("argmin", lambda x, *, dim, keepdim: kernels(x).extreme_at(x, "min", dim, keepdim))
 
 
 def _require_elements(name: str, x: Any, dim: Dims) -> tuple[int, ...]:

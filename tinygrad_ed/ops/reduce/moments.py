@@ -7,10 +7,11 @@ from typing import Any
 
 from ... import dtypes
 from ...autograd.op import op
+from ...backend.kernels import kernels
 from ...errors import ShapeError
 from ...tensor import Tensor
 from ..arguments import Dims, cast, numpy_names, over, require_float, wide
-from ..broadcast import keep_dims, sum_over, total
+from ..broadcast import keep_dims, sum_over
 from ..elementwise import abs, pow, sign, where
 from .extrema import amax, amin
 from .sums import count_of, mean_over, sum_as
@@ -25,22 +26,13 @@ def _freedom(shape: tuple, dims: tuple, correction: float) -> float:
     return max(count_of(shape, dims) - correction, 0)
 
 
-def _variance(x: Any, dims: tuple, keepdim: bool, correction: float) -> Any:
-    """Σ(x - mean)² / (n - correction), in two passes: the squares are of small numbers even where the mean is large."""
-    w = wide(x)
-    d = w - total(w, dims, True) / (count_of(x.shape, dims) or 1)
-    d *= d
-    s, free = total(d, dims, keepdim), _freedom(x.shape, dims, correction)
-    return (s / free if free else s * math.inf).astype(x.dtype, copy=False)
-
-
 def _towards_mean(g: Any, x: Any, dims: tuple, keepdim: bool, correction: float) -> Any:
     """g · 2(x - mean) / (n - correction)."""
     free = _freedom(x.shape, dims, correction) or math.nan
     return keep_dims(g * (2 / free), x.shape, dims, keepdim) * (x - mean_over(x, dims=dims, keepdim=True))
 
 
-_var = op("var", lambda x, *, dims, keepdim, correction: _variance(x, dims, keepdim, correction),
+_var = op("var", lambda x, *, dims, keepdim, correction: kernels(x).variance(x, dims, keepdim, _freedom(x.shape, dims, correction)),
           x=lambda g, x, dims, keepdim, correction: _towards_mean(g, x, dims, keepdim, correction))
 _root = op("sqrt", lambda xp, x: xp.sqrt(x), x=lambda g, y: where(y == 0, 0.0, g / (where(y == 0, 1.0, y) * 2.0)),
            doc="The square root, with the derivative 0 at 0.")
@@ -168,16 +160,10 @@ def std_mean(input: Tensor, dim: Dims = None, unbiased: bool = True, keepdim: bo
 
 # -- norms -------------------------------------------------------------------------------------------------------------
 
-def _length(xp: Any, x: Any, dims: tuple, keepdim: bool) -> Any:
-    w = wide(x)
-    s = total(w * w, dims, keepdim) if len(dims) < x.ndim else xp.vdot(w, w).reshape((1,) * (x.ndim * keepdim))
-    return xp.sqrt(s).astype(x.dtype, copy=False)
-
-
 def _p_length(xp: Any, x: Any, dims: tuple, keepdim: bool, p: float) -> Any:
     w = xp.abs(wide(x))
     w **= p
-    return (total(w, dims, keepdim) ** (1 / p)).astype(x.dtype, copy=False)
+    return (kernels(w).total(w, dims, keepdim) ** (1 / p)).astype(x.dtype, copy=False)
 
 
 def _along_unit(g: Any, x: Any, y: Any, dims: tuple, keepdim: bool) -> Any:
@@ -194,7 +180,7 @@ def _along_powers(g: Any, x: Any, y: Any, dims: tuple, keepdim: bool, p: float) 
     return where(flat, 0.0, g * sign(x) * pow(ratio, p - 1))
 
 
-_norm = op("norm", lambda xp, x, *, dims, keepdim: _length(xp, x, dims, keepdim),
+_norm = op("norm", lambda x, *, dims, keepdim: kernels(x).length(x, dims, keepdim),
            x=lambda g, x, y, dims, keepdim: _along_unit(g, x, y, dims, keepdim))
 _p_norm = op("norm", lambda xp, x, *, dims, keepdim, p: _p_length(xp, x, dims, keepdim, p),
              x=lambda g, x, y, dims, keepdim, p: _along_powers(g, x, y, dims, keepdim, p))

@@ -8,10 +8,11 @@ import numpy as np
 
 from ... import dtypes
 from ...autograd.op import op
+from ...backend.kernels import kernels
 from ...errors import DTypeError
 from ...tensor import Tensor
 from ..arguments import Dims, cast, numpy_names, over, require_float, wide
-from ..broadcast import expand_to, keep_dims, sum_over, total
+from ..broadcast import expand_to, keep_dims, sum_over
 from ..convert import clone
 from ..elementwise import isnan, where
 from ..scan import others
@@ -24,14 +25,8 @@ def count_of(shape: tuple, dims: tuple) -> int:
     return math.prod([shape[i] for i in dims])
 
 
-def _mean_of(x: Any, dims: tuple, keepdim: bool) -> Any:
-    n = count_of(x.shape, dims)
-    s = total(wide(x), dims, keepdim)
-    return (s / n if n else s + math.nan).astype(x.dtype, copy=False)
-
-
-sum_as = op("sum", lambda x, *, dims, keepdim, dtype: total(x, dims, keepdim, dtype), doc="The sum of integers or booleans in a dtype.")
-mean_over = op("mean", lambda x, *, dims, keepdim: _mean_of(x, dims, keepdim),
+sum_as = op("sum", lambda x, *, dims, keepdim, dtype: kernels(x).total(x, dims, keepdim, dtype), doc="The sum of integers or booleans in a dtype.")
+mean_over = op("mean", lambda x, *, dims, keepdim: kernels(x).mean(x, dims, keepdim),
                x=lambda g, x_shape, dims, keepdim: expand_to(keep_dims(g / count_of(x_shape, dims), x_shape, dims, keepdim), shape=x_shape))
 _prod = op("prod", lambda x, *, dim, keepdim: wide(x).prod(axis=dim, keepdims=keepdim).astype(x.dtype, copy=False),
            x=lambda g, x, dim, keepdim: keep_dims(g, x.shape, (dim,), keepdim) * others(x, dim))

@@ -19,4 +19,5 @@ from .norm import *
 from .optim import *
 from .pool import *
 from .recurrent import *
+from .reduce import *
 from .softmax import *

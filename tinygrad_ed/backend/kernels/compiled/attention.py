@@ -10,7 +10,7 @@ from typing import Any, Sequence
 import numpy as np
 
 from .. import plain
-from ..heads import all_strided, batched, beside, masks, sizes, strides_of
+from ..heads import all_strided, beside, masks, sizes, strides_of
 from . import _native
 
 __all__ = ["attention", "attention_backward"]
@@ -23,10 +23,6 @@ _WORK = 1 << 20          # multiplications in a piece
 def attention(q: Any, k: Any, v: Any, mask: Any, keep: Any, causal: bool, scale: float, keep_prob: float) -> tuple:
     if not _suits(q, k, v, mask):
         return plain.attention(q, k, v, mask, keep, causal, scale, keep_prob)
-    if q.ndim > 4:
-        q_, k_, v_, mask, keep = batched(q, k, v, mask, keep)
-        y, _, lse = attention(q_, k_, v_, mask, keep, causal, scale, keep_prob)
-        return y.reshape(*q.shape[:-1], -1), None, lse.reshape(*q.shape[:-1], 1)
     heads, queries, keys, d, e = sizes(q, k, v)
     y_memory, y = beside(q, e)
     lse = np.empty((*q.shape[:-1], 1), q.dtype)
@@ -42,10 +38,6 @@ def attention_backward(dy: Any, q: Any, k: Any, v: Any, mask: Any, keep: Any, ca
                        sums: Any, needs: Sequence[bool]) -> tuple:
     if exps is not None or not _suits(q, k, v, mask, dy, y):
         return plain.attention_backward(dy, q, k, v, mask, keep, causal, scale, keep_prob, y, exps, sums, needs)
-    if q.ndim > 4:
-        dy, q_, k_, v_, mask, keep, y, sums = batched(dy, q, k, v, mask, keep, y, sums)
-        grads = attention_backward(dy, q_, k_, v_, mask, keep, causal, scale, keep_prob, y, None, sums, needs)
-        return tuple([g if g is None else g.reshape(*q.shape[:-2], *g.shape[-2:]) for g in grads])
     heads, queries, keys, d, e = sizes(q, k, v)
     (q_, k_, v_, y_, dy_), strides = all_strided(q, k, v, y, dy)
     add, see, mask_strides = masks(mask)

@@ -21,7 +21,7 @@ from setuptools.command.build_ext import build_ext
 
 HERE = Path(__file__).parent
 SOURCES = HERE / "c"
-MODULE = ("binding", "memory", "multiply", "threads")         # what holds the kernels together
+MODULE = ("binding", "heap", "memory", "multiply", "threads")         # what holds the kernels together
 HANDWRITTEN = sorted(path.stem for path in SOURCES.glob("*.c") if path.stem not in MODULE)
 FAMILIES = [*HANDWRITTEN, "elementwise"]
 LETTERS = {"real": "r", "int64_t": "i", "uint64_t": "u", "uint8_t": "b", "double": "g"}
@@ -49,11 +49,11 @@ KERNEL void {name}(idx begin, idx end, const real *restrict X, real *restrict Y{
 }}
 """
 
-_BACKWARD = """
-KERNEL void {name}(idx begin, idx end, const real *restrict G, const real *restrict Y, real *restrict D) {{
-    for (idx i = begin; i < end; i++) {{
-        real g = G[i], y = Y[i];
-        D[i] = {d};
+_FORMULA = """
+KERNEL void {name}(idx begin, idx end{arrays}, real *restrict RESULT{numbers}) {{
+{constants}    for (idx i = begin; i < end; i++) {{
+        {elements}
+        RESULT[i] = {result};
     }}
 }}
 """
@@ -106,7 +106,11 @@ def elementwise_source() -> str:
         common = dict(number(body.numbers), steps=c(body.steps), y=c(body.y))
         parts.append(_ACTIVATION.format(name=name, output="", slope="", **common))
         parts.append(_ACTIVATION.format(name=name + "_slope", output=", real *restrict S", slope=f"\n        S[i] = {c(body.slope)};", **common))
-    parts += [_BACKWARD.format(name=name, d=c(d)) for name, d in bodies.BACKWARDS.items()]
+    for name, formula in bodies.FORMULAS.items():
+        arrays = formula.arrays.split()
+        parts.append(_FORMULA.format(name=name, arrays="".join(f", const real *restrict {a.upper()}" for a in arrays),
+                                     elements=" ".join(f"real {a} = {a.upper()}[i];" for a in arrays), result=c(formula.result),
+                                     **number(formula.numbers)))
     for name, body in bodies.LOSSES.items():
         common = dict(number(body.numbers), steps=c(body.steps), y=c(body.y))
         with_slope = dict(output=", real *restrict S", slope=f"\n        S[i] = factor * ({c(body.slope)});", **common)

@@ -7,11 +7,11 @@ from typing import Any, Callable
 import numpy as np
 
 from .. import plain
-from ..bodies import ACTIVATIONS, BACKWARDS, LOSSES
+from ..bodies import ACTIVATIONS, FORMULAS, LOSSES
 from . import _native
 from .arrays import PIECE, fits, fitted, like
 
-__all__ = [*ACTIVATIONS, *BACKWARDS, *LOSSES]                     # type: ignore[reportUnsupportedDunderAll]
+__all__ = [*ACTIVATIONS, *FORMULAS, *LOSSES]                      # type: ignore[reportUnsupportedDunderAll]
 
 
 def _activation(name: str) -> Callable:
@@ -35,21 +35,28 @@ def _activation(name: str) -> Callable:
     return kernel
 
 
-def _backward(name: str) -> Callable:
-    """The kernel(g, y) -> gradient."""
-    reference, run = getattr(plain, name), getattr(_native, name)
+# Written out for each, since a call with a star takes longer than a kernel does for a few elements.
+_KERNEL = """
+def {name}({arguments}):
+    if not fits({arrays}):
+        suited = fitted({arrays})
+        if suited is None:
+            return reference({arguments})
+        {arrays}, = suited
+    result = like({first})
+    run({first}.size, PIECE, {arrays}, result, {numbers})
+    return result
+"""
 
-    @wraps(reference)
-    def kernel(g: Any, y: Any) -> Any:
-        if not fits(g, y):
-            suited = fitted(g, y)
-            if suited is None:
-                return reference(g, y)
-            g, y = suited
-        d = like(y)
-        run(y.size, PIECE, g, y, d)
-        return d
-    return kernel
+
+def _formula(name: str) -> Callable:
+    """The kernel(*arrays, *numbers) -> one result."""
+    arrays, numbers = FORMULAS[name].arrays.split(), FORMULAS[name].numbers.split()
+    reference = getattr(plain, name)
+    scope = dict(fits=fits, fitted=fitted, like=like, PIECE=PIECE, reference=reference, run=getattr(_native, name))
+    exec(_KERNEL.format(name=name, first=arrays[0], arrays=", ".join(arrays), numbers=", ".join(numbers),
+                        arguments=", ".join([*arrays, *numbers])), scope)
+    return wraps(reference)(scope[name])
 
 
 def _loss(name: str) -> Callable:
@@ -77,5 +84,5 @@ def _loss(name: str) -> Callable:
 
 
 globals().update({name: _activation(name) for name in ACTIVATIONS})
-globals().update({name: _backward(name) for name in BACKWARDS})
+globals().update({name: _formula(name) for name in FORMULAS})
 globals().update({name: _loss(name) for name in LOSSES})

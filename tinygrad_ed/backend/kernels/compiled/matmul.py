@@ -31,9 +31,9 @@ def matmul(a: Any, b: Any) -> Any:
     return plain.matmul(a, b) if y is None else y
 
 
-def linear(x: Any, weight: Any, bias: Any) -> Any:
-    y = _multiply(x, weight.T, bias)
-    return plain.linear(x, weight, bias) if y is None else y
+def linear(x: Any, weight: Any, bias: Any, relu: bool = False) -> Any:
+    y = _multiply(x, weight.T, bias, relu)
+    return plain.linear(x, weight, bias, relu) if y is None else y
 
 
 def column_sums(x: Any) -> Any:

@@ -1,7 +1,7 @@
 """The CUDA C++ of what is done element by element: loops over the bodies that the C engine compiles too."""
 from __future__ import annotations
 
-from ..bodies import ACTIVATIONS, BACKWARDS, LOSSES, typed
+from ..bodies import ACTIVATIONS, FORMULAS, LOSSES, typed
 
 __all__ = ["elementwise_source"]
 
@@ -24,11 +24,11 @@ KERNEL void {name}(const real *X, real *Y, real *SLOPE, idx n{numbers}) {{
 }}
 """
 
-_BACKWARD = """
-KERNEL void {name}(const real *G, const real *Y, real *D, idx n) {{
-    for (EACH(i, n)) {{
-        const wide g = G[i], y = Y[i];
-        D[i] = {d};
+_FORMULA = """
+KERNEL void {name}({arrays}real *RESULT, idx n{numbers}) {{
+{constants}    for (EACH(i, n)) {{
+        {elements}
+        RESULT[i] = {result};
     }}
 }}
 """
@@ -64,12 +64,18 @@ KERNEL void total(const wide *PARTS, real *Y, idx n, double scale) {
 
 
 def elementwise_source() -> str:
-    """A kernel for each of the bodies."""
-    parts = [_FUNCTIONS, _TOTAL, *(_BACKWARD.format(name=name, d=typed(d, "wide")) for name, d in BACKWARDS.items())]
+    """A kernel for each of the bodies and formulas."""
+    def number(names: str) -> dict[str, str]:
+        return {"numbers": "".join(f", double {n}_" for n in names.split()),
+                "constants": "".join(f"    const wide {n} = {n}_;\n" for n in names.split())}
+    parts = [_FUNCTIONS, _TOTAL]
+    for name, formula in FORMULAS.items():
+        arrays = formula.arrays.split()
+        parts.append(_FORMULA.format(name=name, arrays="".join(f"const real *{a.upper()}, " for a in arrays),
+                                     elements="const wide " + ", ".join(f"{a} = {a.upper()}[i]" for a in arrays) + ";",
+                                     result=typed(formula.result, "wide"), **number(formula.numbers)))
     for bodies, template in ((ACTIVATIONS, _ACTIVATION), (LOSSES, _LOSS)):
         for name, body in bodies.items():
-            numbers = body.numbers.split()
-            parts.append(template.format(
-                name=name, numbers="".join(f", double {n}_" for n in numbers), constants="".join(f"    const wide {n} = {n}_;\n" for n in numbers),
-                steps=typed(body.steps, "wide"), y=typed(body.y, "wide"), slope=typed(body.slope, "wide")))
+            parts.append(template.format(name=name, steps=typed(body.steps, "wide"), y=typed(body.y, "wide"), slope=typed(body.slope, "wide"),
+                                         **number(body.numbers)))
     return "".join(parts)

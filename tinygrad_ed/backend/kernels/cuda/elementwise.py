@@ -1,14 +1,14 @@
-"""Activations, gradients known from the value, and losses of single elements by CUDA kernels, which `elements` makes of `bodies`: one launch each."""
+"""Activations, their gradients, and losses of single elements by CUDA kernels, which `elements` makes of `bodies`: one launch each."""
 from __future__ import annotations
 
 from functools import wraps
 from typing import Any, Callable
 
 from .. import plain
-from ..bodies import ACTIVATIONS, BACKWARDS, LOSSES
+from ..bodies import ACTIVATIONS, FORMULAS, LOSSES
 from .launch import elements, fitted, launch, like, wide
 
-__all__ = [*ACTIVATIONS, *BACKWARDS, *LOSSES]                     # type: ignore[reportUnsupportedDunderAll]
+__all__ = [*ACTIVATIONS, *FORMULAS, *LOSSES]                      # type: ignore[reportUnsupportedDunderAll]
 
 
 def _activation(name: str) -> Callable:
@@ -27,19 +27,19 @@ def _activation(name: str) -> Callable:
     return kernel
 
 
-def _backward(name: str) -> Callable:
-    """The kernel(g, y) -> the gradient."""
-    reference = getattr(plain, name)
+def _formula(name: str) -> Callable:
+    """The kernel(*arrays, *numbers) -> one result."""
+    reference, count = getattr(plain, name), len(FORMULAS[name].arrays.split())
 
     @wraps(reference)
-    def kernel(g: Any, y: Any) -> Any:
-        suited = fitted(g, y) if y.size and g.shape == y.shape else None
+    def kernel(*args: Any) -> Any:
+        x, *others = args[:count]
+        suited = fitted(x, *others) if x.size and all([other.shape == x.shape for other in others]) else None
         if suited is None:
-            return reference(g, y)
-        g, y = suited
-        d = like(y)
-        launch("elementwise", name, y.dtype, elements(y.size), g, y, d, y.size)
-        return d
+            return reference(*args)
+        result = like(x)
+        launch("elementwise", name, x.dtype, elements(x.size), *suited, result, x.size, *map(float, args[count:]))
+        return result
     return kernel
 
 
@@ -64,5 +64,5 @@ def _loss(name: str) -> Callable:
 
 
 globals().update({name: _activation(name) for name in ACTIVATIONS})
-globals().update({name: _backward(name) for name in BACKWARDS})
+globals().update({name: _formula(name) for name in FORMULAS})
 globals().update({name: _loss(name) for name in LOSSES})

@@ -37,7 +37,7 @@ class Gemm(NamedTuple):
     strided: int = 0
     dtype: str = "float32"               # of all matrices and the bias
     compute: str = "32F"                 # what products are added up in; "32F_FAST_TF32" rounds their factors to 10 bits
-    epilogue: str = "DEFAULT"            # or "BIAS" (a number for each row of D), "RELU_BIAS", "GELU_BIAS" (by tanh), "RELU", "GELU"
+    epilogue: str = "DEFAULT"            # or "BIAS", a number for each row of D
     beta: int = 0
 
 

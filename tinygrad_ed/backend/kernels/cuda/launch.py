@@ -6,6 +6,7 @@ and keeps the result on disk; the tests compile the same text for the CPU.
 from __future__ import annotations
 
 import math
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -36,12 +37,19 @@ LONGEST = 8              # elements of a long row for each thread, while a block
 
 @cache
 def source(family: str, dtype: str) -> str:
-    """The CUDA C++ of a family for the name of a dtype."""
+    """The CUDA C++ of a family for the name of a dtype. After the family's name there may be what it is compiled with: `attention WIDTH=64`."""
     real, compute = TYPES[dtype]
-    common = (SOURCES / "common.cuh").read_text(encoding="utf-8")
-    text = elementwise_source() if family == "elementwise" else (SOURCES / f"{family}.cu").read_text(encoding="utf-8")
+    family, *options = family.split()
+    text = elementwise_source() if family == "elementwise" else _file(f"{family}.cu")
     before = philox.SOURCE if family == "dropout" else ""
-    return f"#define REAL {real}\n#define WIDE {compute}\n{common}\n{before}{text}"
+    defined = "".join(f"#define {option.replace('=', ' ')}\n" for option in (f"REAL={real}", f"WIDE={compute}", *options))
+    return f"{defined}{_file('common.cuh')}\n{before}{text}"
+
+
+def _file(name: str) -> str:
+    """A file of source/, with those that it includes."""
+    text = (SOURCES / name).read_text(encoding="utf-8")
+    return re.sub(r'^#include "(.+)"$', lambda found: _file(found[1]), text, flags=re.MULTILINE)
 
 
 @cache

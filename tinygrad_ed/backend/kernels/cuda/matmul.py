@@ -1,7 +1,7 @@
 """Products of matrices, stacks of matrices and vectors on CUDA devices, and the affine map of a layer: one launch each.
 
-The call is planned by `gemm` and run by `cublaslt`. Bias and activation are added while the result is still in registers. float16 and bfloat16
-are added up in float32; float32 is rounded to TF32 before it is multiplied where `backends.cuda.matmul.allow_tf32` says so. Integers go to CuPy.
+The call is planned by `gemm` and run by `cublaslt`. The bias is added while the result is still in registers. float16 and bfloat16 are added up in
+float32; float32 is rounded to TF32 before it is multiplied where `backends.cuda.matmul.allow_tf32` says so. Integers go to CuPy.
 """
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from ...precision import products
 from .. import plain
 from . import cublaslt
 from .gemm import plan
-from .launch import fitted, launch, like
+from .launch import TYPES, elements, fitted, launch, like
 
 __all__ = ["column_sums", "linear", "matmul"]
 
 _DTYPES = {"e": "float16", "E": "bfloat16", "f": "float32", "d": "float64"}      # a dtype's char (E is ml_dtypes' bfloat16), and its name
 _STRIP, _NARROW = 32, 8                 # columns that a block sums; of tall matrices fewer, for more blocks (8 float32 are one access to memory)
 _TALL = 1 << 10                         # rows
-_EPILOGUES = {None: "", "relu": "RELU", "gelu_tanh": "GELU"}
 
 
 def matmul(a: Any, b: Any, out: Any = None, add: bool = True) -> Any:
@@ -42,14 +41,21 @@ def matmul(a: Any, b: Any, out: Any = None, add: bool = True) -> Any:
     return _product(a, b, out=out, add=add and out is not None)
 
 
-def linear(x: Any, weight: Any, bias: Any, activation: str | None = None) -> Any:
-    """x Wᵀ + b for x (…, in), W (out, in) and b (out,) or None; then, where that is wanted, ReLU or GELU ("relu", "gelu_tanh").
+def linear(x: Any, weight: Any, bias: Any, relu: bool = False) -> Any:
+    """x Wᵀ + b for x (…, in), W (out, in) and b (out,) or None; its ReLU if that is wanted, by another launch.
+
+    cuBLASLt has epilogues with a ReLU, which make 0 of NaN: a model that has diverged would look sound.
 
     Raises:
         ValueError, TypeError, RuntimeError: as for `matmul`.
-        KeyError: another activation.
     """
-    return _product(x, weight.T, bias, activation)
+    y = _product(x, weight.T, bias)
+    if not relu:
+        return y
+    if y.dtype.name not in TYPES or y.size == 0:
+        return plain.relu(y)
+    launch("elementwise", "relu", y.dtype, elements(y.size), y, y, y.size)
+    return y
 
 
 def column_sums(x: Any) -> Any:
@@ -65,13 +71,13 @@ def column_sums(x: Any) -> Any:
     return y
 
 
-def _product(a: Any, b: Any, bias: Any = None, activation: str | None = None, out: Any = None, add: bool = False) -> Any:
-    xp, epilogue = namespace(a), _EPILOGUES[activation]
+def _product(a: Any, b: Any, bias: Any = None, out: Any = None, add: bool = False) -> Any:
+    xp = namespace(a)
     given = [x for x in (a, b, bias, out) if x is not None]
     check_device(*given)
     dtype = _DTYPES.get(a.dtype.char)
     if dtype is None or any([x.dtype != a.dtype for x in given]):
-        return _finished(plain.matmul(a, b), bias, epilogue, out, add)
+        return _finished(plain.matmul(a, b), bias, out, add)
     found = plan(a.shape, a.strides, b.shape, b.strides, a.itemsize)
     if found.copy_a or found.copy_b:
         a, b = [x if shape is None else xp.ascontiguousarray(xp.broadcast_to(x, shape)) for x, shape in ((a, found.copy_a), (b, found.copy_b))]
@@ -79,19 +85,18 @@ def _product(a: Any, b: Any, bias: Any = None, activation: str | None = None, ou
     if out is not None and out.shape != found.shape:
         raise ValueError(f"the product has shape {found.shape}, out has shape {out.shape}")
     if out is not None and not out.flags.c_contiguous:
-        return _finished(_product(a, b, bias, activation), None, "", out, add)
+        return _finished(_product(a, b, bias), None, out, add)
     if found.gemm is None:
-        return _finished(xp.zeros(found.shape, a.dtype), bias, epilogue, out, add)
+        return _finished(xp.zeros(found.shape, a.dtype), bias, out, add)
     compute = "64F" if dtype == "float64" else "32F_FAST_TF32" if products.allow_tf32 and dtype == "float32" else "32F"
     gemm = found.gemm._replace(dtype=dtype, compute=compute, beta=int(add))
-    fused = "_".join(filter(None, (epilogue, "" if bias is None else "BIAS"))) or "DEFAULT"
     y = xp.empty(found.shape, a.dtype) if out is None else out
     operands = b.data.ptr, a.data.ptr, y.data.ptr       # BLAS takes them the other way round: see `gemm`
     bias = bias if bias is None else xp.ascontiguousarray(bias)
-    if cublaslt.run(gemm._replace(epilogue=fused), *operands, 0 if bias is None else bias.data.ptr):
+    if bias is not None and cublaslt.run(gemm._replace(epilogue="BIAS"), *operands, bias.data.ptr):
         return y
-    if fused != "DEFAULT" and cublaslt.run(gemm, *operands):
-        return _finished(y, bias, epilogue)
+    if cublaslt.run(gemm, *operands):
+        return _finished(y, bias)
     raise RuntimeError(f"cuBLASLt has no algorithm for {gemm}")
 
 
@@ -110,12 +115,10 @@ def check_device(*arrays: Any) -> None:
             raise RuntimeError(f"Array device must be same as the current device: array device = {x.data.device_id} while current = {current}")
 
 
-def _finished(y: Any, bias: Any, epilogue: str, out: Any = None, add: bool = False) -> Any:
+def _finished(y: Any, bias: Any, out: Any = None, add: bool = False) -> Any:
     """What the epilogue of a product would have done, where there was none."""
-    xp = namespace(y)
     if bias is not None:
         y += bias
-    y = plain.gelu_tanh(y, False)[0] if epilogue == "GELU" else xp.maximum(y, 0) if epilogue else y
     if out is None:
         return y
     out[...] = out + y if add else y

@@ -7,7 +7,7 @@ from ... import is_array
 from .. import plain
 from .launch import TYPES, elements, fitted, launch, like, wide
 
-__all__ = ["adam_step", "clip_to_norm", "collect", "sgd_step", "sum_of_squares"]
+__all__ = ["adam_rates", "adam_step", "clip_to_norm", "collect", "sgd_step", "sum_of_squares", "unscale", "update_scale"]
 
 _ALONE = 1 << 15         # elements that one block sums
 _PAIRS = 32              # of arrays in one launch of collect
@@ -26,21 +26,31 @@ def _number(value: Any, dtype: Any) -> tuple[float, Any]:
 
 
 def adam_step(p: Any, g: Any, m: Any, v: Any, largest: Any, rate: Any, beta1: float, beta2: float, eps: Any, decay: float = 0.0,
-              shrink: Any = 1.0, sign: float = 1.0) -> None:
+              shrink: Any = 1.0, sign: float = 1.0, skip: Any = None) -> None:
     if not _suits(p, g, m, v, largest):
-        plain.adam_step(p, g, m, v, largest, rate, beta1, beta2, eps, decay, shrink, sign)
+        plain.adam_step(p, g, m, v, largest, rate, beta1, beta2, eps, decay, shrink, sign, skip)
     elif p.size:
-        launch("optim", "adam_step", p.dtype, elements(p.size), p, g, m, v, largest, p.size, *_number(rate, p.dtype), *_number(eps, p.dtype),
+        launch("optim", "adam_step", p.dtype, elements(p.size), p, g, m, v, largest, skip, p.size, *_number(rate, p.dtype), *_number(eps, p.dtype),
                *_number(shrink, p.dtype), float(beta1), float(beta2), float(decay), float(sign))
 
 
+def adam_rates(steps: Any, skip: Any, lr: Any, beta1: float, beta2: float, eps: float, weight_decay: float, corrected: bool, dtype: Any) -> Any:
+    if dtype.name not in TYPES:
+        return plain.adam_rates(steps, skip, lr, beta1, beta2, eps, weight_decay, corrected, dtype)
+    rates = like(steps, dtype, (3,))
+    value, at = (0.0, lr) if is_array(lr) else (float(lr), None)
+    launch("optim", "adam_rates", dtype, elements(steps.size), steps, rates, skip, steps.size, value, at, float(beta1), float(beta2), float(eps),
+           float(weight_decay), corrected)
+    return rates
+
+
 def sgd_step(p: Any, g: Any, v: Any, lr: Any, momentum: float = 0.0, fresh: float = 1.0, decay: float = 0.0, sign: float = 1.0,
-             nesterov: bool = False) -> None:
+             nesterov: bool = False, skip: Any = None) -> None:
     if not _suits(p, g, v):
-        plain.sgd_step(p, g, v, lr, momentum, fresh, decay, sign, nesterov)
+        plain.sgd_step(p, g, v, lr, momentum, fresh, decay, sign, nesterov, skip)
     elif p.size:
-        launch("optim", "sgd_step", p.dtype, elements(p.size), p, g, v, p.size, *_number(lr, p.dtype), float(momentum), float(fresh), float(decay),
-               float(sign), nesterov)
+        launch("optim", "sgd_step", p.dtype, elements(p.size), p, g, v, skip, p.size, *_number(lr, p.dtype), float(momentum), float(fresh),
+               float(decay), float(sign), nesterov)
 
 
 def clip_to_norm(x: Any, norm: Any, limit: float) -> None:
@@ -86,3 +96,14 @@ def sum_of_squares(x: Any) -> Any:
         launch("optim", "sum_of_squares", x.dtype, (grid, block), x, parts, x.size)
         launch("optim", "total", x.dtype, ((1,), block), parts, y, grid[0])
     return y
+
+
+def unscale(x: Any, scale: Any, found: Any) -> None:
+    if not _suits(x):
+        plain.unscale(x, scale, found)
+    elif x.size:
+        launch("optim", "unscale", x.dtype, elements(x.size), x, found, x.size, *((0.0, scale) if is_array(scale) else (float(scale), None)))
+
+
+def update_scale(state: Any, found: Any, growth: float, backoff: float, interval: int) -> None:
+    launch("optim", "update_scale", state.dtype, ((1,), (1,)), state, found, float(growth), float(backoff), interval)

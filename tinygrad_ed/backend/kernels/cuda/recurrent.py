@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from typing import Any, Sequence
 
+import numpy as np
+
 from ... import namespace
+from ...memory import table
 from .. import plain
 from ..plain.recurrent import Sizes, _before, _steps
 from .launch import elements, fitted, launch, like
@@ -40,10 +43,18 @@ def _backwards(sizes: Sizes, reverse: bool, states: Any) -> Any:
 def _state_gradient(d: Any, y: Any, h: Any, sizes: Sizes, reverse: bool) -> Any:
     """dᵀ times the states that the steps began with."""
     if sizes[0] != sizes[-1]:
-        return matmul(d.T, _before(namespace(y), y, h, sizes, reverse))
+        xp = namespace(y)
+        return matmul(d.T, xp.concatenate([y, h]).take(table(xp, _began_with, tuple(sizes), reverse), axis=0))
     n, middle = sizes[0], len(y) - sizes[0]
     dw = matmul((d[middle:] if reverse else d[:n]).T, h)
     return matmul((d[:middle] if reverse else d[n:]).T, y[n:] if reverse else y[:middle], out=dw) if middle else dw
+
+
+def _began_with(sizes: Sizes, reverse: bool) -> np.ndarray:
+    """For every row where the state that its step began with is, among the states of all rows and then the first ones."""
+    rows = sum(sizes)
+    places = np.arange(rows + sizes[0])[:, None]
+    return _before(np, places[:rows], places[rows:], sizes, reverse)[:, 0]
 
 
 def _weight_gradients(d: Any, x: Any, y: Any, h: Any, sizes: Sizes, reverse: bool, needs: Sequence[bool]) -> tuple:

@@ -13,5 +13,6 @@ from .norm import *
 from .optim import *
 from .pool import *
 from .recurrent import *
+from .reduce import *
 from .softmax import *
 from .vision import *

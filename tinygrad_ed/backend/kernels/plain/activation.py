@@ -15,8 +15,10 @@ import numpy as np
 from ... import namespace
 from .memory import empty
 
-__all__ = ["choose", "elu", "gelu", "gelu_tanh", "glu", "glu_backward", "hardswish", "logsigmoid", "mish", "prelu", "prelu_backward",
-           "relu_backward", "select", "sigmoid_backward", "silu", "softplus", "softsign", "tanh_backward", "tanhshrink"]
+__all__ = ["choose", "elu", "gelu", "gelu_tanh", "glu", "glu_backward", "hardshrink", "hardsigmoid", "hardsigmoid_backward", "hardswish", "hardtanh",
+           "hardtanh_backward", "leaky_relu", "leaky_relu_backward", "logsigmoid", "mish", "prelu", "prelu_backward", "relu", "relu_backward",
+           "select", "shrink_backward", "sigmoid_backward", "silu", "softplus", "softshrink", "softsign", "tanh_backward", "tanhshrink",
+           "threshold", "threshold_backward"]
 
 PIECE = 1 << 15          # elements computed at a time
 INF = math.inf
@@ -41,12 +43,89 @@ def _in_pieces(body: Callable) -> Callable:
     return kernel
 
 
-# -- gradients known from the value ------------------------------------------------------------------------------------
+# -- made of straight lines --------------------------------------------------------------------------------------------
+
+# NumPy compares with an array in half the time that a Python number takes
+_ZEROS = {np.dtype(c).num: np.zeros((), c) for c in np.typecodes["AllInteger"] + "efd"}
+
+
+def relu(x: Any) -> Any:
+    """max(x, 0)."""
+    return rectified(x)
+
+
+def rectified(x: Any, out: Any = None) -> Any:
+    """max(x, 0), in new memory or in `out`; of many elements by `clip`, which takes a third of the time."""
+    if type(x) is np.ndarray and x.size < PIECE:
+        return np.maximum(x, _ZEROS.get(x.dtype.num, 0), out=out)
+    xp = namespace(x)
+    return xp.clip(x, 0, INF, out=out) if x.dtype.kind == "f" else xp.maximum(x, 0, out=out)
+
 
 def relu_backward(g: Any, y: Any) -> Any:
     """g where y = max(x, 0) is positive, else 0."""
     return select(y > 0, g)
 
+
+def leaky_relu(x: Any, slope: float) -> Any:
+    """x where x > 0, slope·x elsewhere: the larger of both lines, or the smaller if the slope is above 1."""
+    if slope == 0:                                    # where x = ∞ the other line is NaN
+        return select(x > 0, x, x * slope)
+    xp = namespace(x)
+    return (xp.maximum if slope <= 1 else xp.minimum)(x, x * slope)
+
+
+def leaky_relu_backward(g: Any, x: Any, slope: float) -> Any:
+    """g where x > 0, slope·g elsewhere."""
+    return g * choose(x > 0, 1, slope, g.dtype)
+
+
+def hardtanh(x: Any, low: float, high: float) -> Any:
+    """x limited to [low, high]."""
+    return x.clip(low, high)
+
+
+def hardtanh_backward(g: Any, y: Any, low: float, high: float) -> Any:
+    """g where y is between the limits, else 0."""
+    return select((y > low) & (y < high), g)
+
+
+def hardsigmoid(x: Any) -> Any:
+    """x/6 + 1/2, limited to [0, 1]."""
+    return (x * (1 / 6) + 0.5).clip(0, 1)
+
+
+def hardsigmoid_backward(g: Any, x: Any) -> Any:
+    """g/6 where -3 < x < 3, else 0."""
+    return select((x > -3) & (x < 3), g * (1 / 6))
+
+
+def threshold(x: Any, limit: float, value: float) -> Any:
+    """x above the limit, elsewhere the value."""
+    return select(~(x <= limit), x, value)
+
+
+def threshold_backward(g: Any, x: Any, limit: float) -> Any:
+    """g where x is above the limit, else 0."""
+    return select(~(x <= limit), g)
+
+
+def hardshrink(x: Any, limit: float) -> Any:
+    """x where |x| is above the limit, else 0."""
+    return select(~(abs(x) <= limit), x)
+
+
+def softshrink(x: Any, limit: float) -> Any:
+    """x moved towards 0 by the limit."""
+    return x - x.clip(-limit, limit)
+
+
+def shrink_backward(g: Any, x: Any, limit: float) -> Any:
+    """g where |x| is above the limit, else 0."""
+    return select(~(abs(x) <= limit), g)
+
+
+# -- gradients known from the value ------------------------------------------------------------------------------------
 
 def sigmoid_backward(g: Any, y: Any) -> Any:
     """g·y·(1 - y)."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from ... import namespace
 from ..products import product
+from .activation import wide
 from .memory import empty
 
 __all__ = ["attention", "attention_backward"]
@@ -24,7 +25,7 @@ def attention(q: Any, k: Any, v: Any, mask: Any, keep: Any, causal: bool, scale:
     """y = softmax(s) v of the scores s = q kᵀ·scale.
 
     Args:
-        q: queries (*batch, L, E).
+        q: queries (*batch, L, E); the batch has up to two dimensions, the second of them heads.
         k: keys (*batch, S, E).
         v: values (*batch, S, V).
         mask: numbers to add to the scores, or booleans, which of them count: (*batch, L, S), or None.
@@ -36,14 +37,16 @@ def attention(q: Any, k: Any, v: Any, mask: Any, keep: Any, causal: bool, scale:
     Returns:
         The outputs (*batch, L, V), laid out in memory as q is, and 0 for a query that sees no key; and for the way back e^s and what
         they are divided by, (*batch, L, 1). An engine may return None in place of e^s, and log Σ e^s, ∞ for a query that sees no key.
+        Types of 16 bits are computed in float32, and so is what is for the way back.
     """
-    xp = namespace(q)
+    xp, dtype = namespace(q), q.dtype
+    q, k, v, mask = wide(q), wide(k), wide(v), wide(mask)
     shape = (*q.shape[:-1], k.shape[-2])
     y = xp.empty_like(q, shape=(*q.shape[:-1], v.shape[-1]))
     exps, sums = empty(xp, shape, q.dtype), empty(xp, (*q.shape[:-1], 1), q.dtype)
     if not exps.size:
         y[...], sums[...] = 0, 1
-        return y, exps, sums
+        return y.astype(dtype, copy=False), exps, sums
     hidden = ~xp.tri(*shape[-2:], dtype=bool) if causal else None
     ones = xp.ones((shape[-1], 1), q.dtype)
     for part in _parts(shape, q):
@@ -61,7 +64,7 @@ def attention(q: Any, k: Any, v: Any, mask: Any, keep: Any, causal: bool, scale:
             total *= keep_prob
             e = e * keep[part]
         xp.divide(product(e, v[part]), total, out=out)
-    return y, exps, sums
+    return y.astype(dtype, copy=False), exps, sums
 
 
 def attention_backward(dy: Any, q: Any, k: Any, v: Any, mask: Any, keep: Any, causal: bool, scale: float, keep_prob: float, y: Any, exps: Any,
@@ -71,7 +74,8 @@ def attention_backward(dy: Any, q: Any, k: Any, v: Any, mask: Any, keep: Any, ca
     With the weights p: dv = pᵀ dy, ds = p·(dy vᵀ - Σ dy·y), dq = ds k·scale, dk = dsᵀ q·scale. With dropout, p and dy vᵀ count where
     they are kept.
     """
-    xp = namespace(q)
+    xp, dtype = namespace(q), q.dtype
+    dy, q, k, v, mask, y = wide(dy), wide(q), wide(k), wide(v), wide(mask), wide(y)
     if exps is None:
         exps, sums = _weights(xp, q, k, mask, causal, scale, sums), xp.full_like(sums, keep_prob)
     dq, dk, dv = (xp.empty_like(x) if need else None for x, need in zip((q, k, v), needs))
@@ -93,7 +97,7 @@ def attention_backward(dy: Any, q: Any, k: Any, v: Any, mask: Any, keep: Any, ca
             xp.multiply(product(d, k[part]), scale, out=dq[part])
         if dk is not None:
             product(d.swapaxes(-1, -2), q[part] * scale, out=dk[part])
-    return dq, dk, dv, ds
+    return tuple([x if x is None else x.astype(dtype, copy=False) for x in (dq, dk, dv, ds)])
 
 
 def _weights(xp: Any, q: Any, k: Any, mask: Any, causal: bool, scale: float, lse: Any) -> Any:

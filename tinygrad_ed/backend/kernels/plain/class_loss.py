@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from ... import namespace
+from ..products import product
 from .activation import wide
+from .columns import precision
 
 __all__ = ["cross_entropy", "cross_entropy_backward", "multi_margin_loss", "multilabel_margin_loss", "nll_loss", "nll_loss_backward"]
 
@@ -47,7 +49,7 @@ def _over_classes(xp: Any, x: Any, weight: Any) -> Any:
     if weight is None and x.shape[2] > 1:
         return x.sum(axis=1)
     weight = xp.ones(x.shape[1], x.dtype) if weight is None else wide(weight)
-    return (x[:, :, 0] @ weight)[:, None] if x.shape[2] == 1 else weight @ x             # a product is the fastest sum of rows
+    return product(x[:, :, 0], weight)[:, None] if x.shape[2] == 1 else product(weight, x)     # the fastest sum of rows
 
 
 def class_targets(xp: Any, target: Any, weight: Any, classes: int, ignore_index: int, reduction: str, masked: bool, dtype: np.dtype) -> tuple:
@@ -148,7 +150,7 @@ def nll_loss(x: Any, target: Any, weight: Any, ignore_index: int, reduction: str
     xp, dtype, shape = namespace(x), x.dtype, target.shape
     x = x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
     t, _, counts, share, ignored = class_targets(xp, target.reshape(len(x), x.shape[2]), weight, x.shape[1], ignore_index, reduction, masked,
-                                            wide(x[:0]).dtype)
+                                                precision(x.dtype))
     where = _places(xp, t, x.shape)
     loss = -wide(x.reshape(-1)[where])
     own = _scaled(xp, counts, share, loss)
@@ -172,7 +174,7 @@ def multi_margin_loss(x: Any, target: Any, weight: Any, p: int, margin: float, s
     excess[rows, target] = 0
     xp.clip(excess, 0, math.inf, out=excess)
     factor = xp.full(len(x), scale / x.shape[1], x.dtype) if weight is None else wide(weight)[target] * (scale / x.shape[1])
-    loss = (excess if p == 1 else excess * excess) @ xp.ones(x.shape[1], x.dtype) * factor
+    loss = product(excess if p == 1 else excess * excess, xp.ones(x.shape[1], x.dtype)) * factor
     slope = (excess > 0).astype(x.dtype) if p == 1 else xp.add(excess, excess, out=excess)
     slope *= factor[:, None]
     slope[rows, target] = -slope.sum(axis=1)

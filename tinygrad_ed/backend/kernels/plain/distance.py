@@ -9,7 +9,9 @@ from typing import Any, Iterator
 import numpy as np
 
 from ... import namespace
+from ..products import product
 from .activation import PIECE, wide
+from .columns import precision
 from .memory import empty, zeros
 
 __all__ = ["minkowski", "minkowski_backward"]
@@ -29,7 +31,7 @@ def _by_coordinate(xp: Any, x: Any) -> Any:
 def minkowski(x1: Any, x2: Any, p: float) -> Any:
     """y = (Σ_m |x1_m - x2_m|^p)^(1/p), for 0 < p < ∞."""
     xp = namespace(x1)
-    y = empty(xp, (*x1.shape[:2], x2.shape[1]), wide(x1[:0]).dtype)
+    y = empty(xp, (*x1.shape[:2], x2.shape[1]), precision(x1.dtype))
     a, b = _by_coordinate(xp, x1), _by_coordinate(xp, x2)
     for rows in _rows(xp, x1, x2):
         total = zeros(xp, y[:, rows].shape, y.dtype)
@@ -67,6 +69,6 @@ def minkowski_backward(g: Any, x1: Any, x2: Any, y: Any, p: float) -> tuple:
                 xp.sign(d, out=d)
                 d *= size
             d *= weight
-            da[m, :, rows] = d @ ones[:d.shape[2]]    # products are the fastest sums
-            db[m] -= ones[:d.shape[1]] @ d
+            da[m, :, rows] = product(d, ones[:d.shape[2]])               # products are the fastest sums
+            db[m] -= product(ones[:d.shape[1]], d)
     return tuple(xp.ascontiguousarray(d.transpose(1, 2, 0)).astype(x.dtype, copy=False) for d, x in ((da, x1), (db, x2)))

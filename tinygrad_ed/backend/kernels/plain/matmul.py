@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ... import namespace
+from .activation import rectified
 
 __all__ = ["column_sums", "linear", "matmul"]
 
@@ -25,12 +26,12 @@ def matmul(a: Any, b: Any) -> Any:
     return a @ b
 
 
-def linear(x: Any, weight: Any, bias: Any) -> Any:
-    """x Wᵀ + b for x (…, in), W (out, in) and b (out,) or None."""
+def linear(x: Any, weight: Any, bias: Any, relu: bool = False) -> Any:
+    """x Wᵀ + b for x (…, in), W (out, in) and b (out,) or None; its ReLU if that is wanted."""
     y = matmul(x, weight.T)
     if bias is not None:
         y += bias
-    return y
+    return rectified(y, out=y) if relu else y
 
 
 def column_sums(x: Any) -> Any:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from ... import namespace
-from ..reductions import extreme, total
 from .activation import wide
+from .reduce import extreme, total
 
-__all__ = ["log_softmax", "log_softmax_backward", "logsumexp", "softmax", "softmax_backward"]
+__all__ = ["log_softmax", "log_softmax_backward", "softmax", "softmax_backward"]
 
 
 def _shifted(xp: Any, x: Any, dim: int) -> Any:
@@ -63,15 +63,3 @@ def log_softmax_backward(d: Any, z: Any, dim: int) -> Any:
     g *= total(wide(d), (dim,), True)
     xp.subtract(d, g, out=g)
     return g.astype(d.dtype, copy=False)
-
-
-def logsumexp(x: Any, dims: tuple, keepdim: bool) -> Any:
-    """log Σ e^xᵢ over dimensions; -∞ of nothing, and where all of x is -∞."""
-    xp = namespace(x)
-    w = wide(x)
-    m = xp.asarray(extreme(w, "max", dims, True) if x.size else 0, w.dtype)
-    m = xp.where(xp.isfinite(m), m, xp.zeros_like(m))      # ∞ - ∞ is not wanted below
-    z = xp.asarray(w - m)
-    xp.exp(z, out=z)
-    y = xp.log(total(z, dims, True)) + m
-    return (y if keepdim else y.squeeze(dims)).astype(x.dtype, copy=False)

@@ -149,7 +149,7 @@ static PyObject *instructions(PyObject *module, PyObject *unused) {
 static PyMethodDef functions[] = {
     {"fits", (PyCFunction)(void (*)(void))fits, METH_FASTCALL, "Whether kernels can take these arrays as they are."},
     {"like", like, METH_O, "An array with the shape and dtype of another, and arbitrary contents."},
-    {"multiply", (PyCFunction)(void (*)(void))multiply, METH_FASTCALL, "multiply(a, b, bias=None): a @ b plus a row, or None where no kernel suits."},
+    {"multiply", (PyCFunction)(void (*)(void))multiply, METH_FASTCALL, "multiply(a, b, bias=None, relu=False): a @ b plus a row, or its ReLU; None where no kernel suits."},
     {"set_threads", set_threads, METH_O, "Set how many threads work, the caller included."},
     {"threads", threads, METH_NOARGS, "How many threads work, the caller included."},
     {"instructions", instructions, METH_NOARGS, "The instruction set that the loader chose."},

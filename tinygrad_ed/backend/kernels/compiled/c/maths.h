@@ -10,27 +10,27 @@
 #define BIAS ((word)(sizeof(real) == 4 ? 127 : 1023))                  /* of the exponent */
 #define SHIFTER (sizeof(real) == 4 ? (real)12582912 : (real)6755399441055744)   /* 1.5·2^DIGITS: adding it rounds to an integer */
 
-static inline word to_bits(real x) {
+INLINE word to_bits(real x) {
     word w;
     memcpy(&w, &x, sizeof w);
     return w;
 }
 
-static inline real from_bits(word w) {
+INLINE real from_bits(word w) {
     real x;
     memcpy(&x, &w, sizeof x);
     return x;
 }
 
-static inline real larger(real a, real b) { return a > b ? a : b; }     /* b if one is NaN */
-static inline real smaller(real a, real b) { return a < b ? a : b; }
-static inline real magnitude(real x) { return x < 0 ? -x : x; }
+INLINE real larger(real a, real b) { return a > b ? a : b; }     /* b if one is NaN */
+INLINE real smaller(real a, real b) { return a < b ? a : b; }
+INLINE real magnitude(real x) { return x < 0 ? -x : x; }
 
 /* 2^n for an integer n of the exponent's range */
-static inline real power_of_two(word n) { return from_bits((word)((uint64_t)(n + BIAS) << DIGITS)); }
+INLINE real power_of_two(word n) { return from_bits((word)((uint64_t)(n + BIAS) << DIGITS)); }
 
 /* (e^r - 1 - r)/r² for |r| <= log(2)/2, by Taylor's series */
-static inline real exp_tail(real r) {
+INLINE real exp_tail(real r) {
     real s;
 #ifdef FLOAT
     s = (real)(1 / 5040.0);
@@ -51,7 +51,7 @@ static inline real exp_tail(real r) {
 }
 
 /* x = n·log 2 + r with |r| <= log(2)/2: log 2 in two parts, the first with so few digits that its product with n is exact */
-static inline real reduce(real x, word *n) {
+INLINE real reduce(real x, word *n) {
     real shifted = x * (real)1.4426950408889634 + SHIFTER, k = shifted - SHIFTER;
     *n = to_bits(shifted) - to_bits(SHIFTER);
 #ifdef FLOAT
@@ -62,7 +62,7 @@ static inline real reduce(real x, word *n) {
 }
 
 /* e^x = 2^n·e^r */
-static inline real real_exp(real x) {
+INLINE real real_exp(real x) {
 #ifdef FLOAT
     real low = -104, high = 89;
 #else
@@ -75,7 +75,7 @@ static inline real real_exp(real x) {
 }
 
 /* e^x - 1 = 2^n·(e^r - 1) + (2^n - 1), for x <= 88 */
-static inline real real_expm1(real x) {
+INLINE real real_expm1(real x) {
     real low = sizeof(real) == 4 ? -30 : -60;
     word n;
     real b = x < low ? low : x, r = reduce(b, &n), p = power_of_two(n), e = (r + r * r * exp_tail(r)) * p + (p - 1);
@@ -83,17 +83,17 @@ static inline real real_expm1(real x) {
 }
 
 /* tanh x = -m/(2 + m) with m = e^(-2|x|) - 1 */
-static inline real real_tanh(real x) {
+INLINE real real_tanh(real x) {
     real m = real_expm1(-2 * magnitude(x)), t = -m / (2 + m);
     real s = x < 0 ? -t : t;
     return x == 0 ? x : s;
 }
 
 /* 1/(1 + e^-x) */
-static inline real real_sigmoid(real x) { return 1 / (1 + real_exp(-x)); }
+INLINE real real_sigmoid(real x) { return 1 / (1 + real_exp(-x)); }
 
 /* 2·artanh(s) = log((1 + s)/(1 - s)) = 2(s + s³/3 + s⁵/5 + ...) without the first term, for |s| <= 0.1716 */
-static inline real artanh_tail(real s) {
+INLINE real artanh_tail(real s) {
     real v = s * s, t;
 #ifdef FLOAT
     t = (real)(2 / 11.0);
@@ -114,7 +114,7 @@ static inline real artanh_tail(real s) {
 }
 
 /* log x = n·log 2 + log m with √½ <= m < √2; with f = m - 1 and s = f/(2 + f), log m = 2s + … = f - f·s + … */
-static inline real real_log(real x) {
+INLINE real real_log(real x) {
     real tiny = power_of_two(1 - BIAS), up = power_of_two(DIGITS + 1);
     word denormal = x < tiny;
     real scaled = denormal ? x * up : x;
@@ -132,7 +132,7 @@ static inline real real_log(real x) {
 }
 
 /* log(1 + e) for e >= 0: the logarithm of the rounded sum u, corrected by what rounding left */
-static inline real real_log1p(real e) {
+INLINE real real_log1p(real e) {
     real u = 1 + e, y = real_log(u) + (e - (u - 1)) / u;
     return u < (real)INFINITY ? y : u;
 }
@@ -156,7 +156,7 @@ static const real mills[] = {
 #endif
 
 /* e^(x²/2)·Φ(-|x|) of the normal distribution: all of the tail but its fast part, which is the density's too */
-static inline real scaled_tail(real x) {
+INLINE real scaled_tail(real x) {
     real z = magnitude(x) * (real)0.70710678118654752, t = 1 / (1 + MILLS * z), u = 2 * t - 1;
     int last = sizeof mills / sizeof *mills - 1;
     real s = mills[last];
@@ -166,7 +166,7 @@ static inline real scaled_tail(real x) {
 }
 
 /* e^(-x²/2), with x² in two parts, since what its rounding loses is multiplied by x²: the leading half of x's digits has an exact square */
-static inline real gaussian(real x) {
+INLINE real gaussian(real x) {
     word keep = ~(((word)1 << (DIGITS + 2) / 2) - 1);
     real a = magnitude(x), capped = a > 40 ? 40 : a, high = from_bits(to_bits(capped) & keep);
     real v = (real)0.5 * (capped - high) * (capped + high), small = 1 - v * (1 - v * (real)0.5 * (1 - v * (real)(1 / 3.0) * (1 - v * (real)0.25)));      /* e^-v, by Taylor */
@@ -175,10 +175,10 @@ static inline real gaussian(real x) {
 }
 
 /* Φ(x) and φ(x) of the normal distribution */
-static inline real real_normal_cdf(real x) {
+INLINE real real_normal_cdf(real x) {
     real tail = scaled_tail(x) * gaussian(x), rest = 1 - tail;
     return x < 0 ? tail : rest;
 }
-static inline real real_normal_pdf(real x) { return (real)0.3989422804014327 * gaussian(x); }
+INLINE real real_normal_pdf(real x) { return (real)0.3989422804014327 * gaussian(x); }
 
 #endif

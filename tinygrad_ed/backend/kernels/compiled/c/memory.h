@@ -1,4 +1,4 @@
-/* NumPy's memory for large arrays, kept for the next array of the same size. Functions of the module, but for the first two. */
+/* NumPy's memory for large arrays, kept for the next ones. Functions of the module, but for the first two. */
 #ifndef MEMORY_H
 #define MEMORY_H
 

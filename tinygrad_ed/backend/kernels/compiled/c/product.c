@@ -4,11 +4,14 @@
 #include "product.h"
 
 #ifdef __GNUC__
+/* Numbers that are not negative, NaN among them, and 0 in the place of others: bits of x where x < 0 has none. */
+#define POSITIVE(vec, x) ((vec)((__typeof__((x) < (x)))(x) & ~((x) < (vec){0})))
+
 /* C = PLUS + A·B for R rows and V vectors of columns, of which n are written. Element (i, k) of A is at a[i·ai + k·ak], (k, j) of B at b[k·bk + j].
    PLUS, if there is one, is C itself, or a row for all if pi is 0. A macro, since C has no templates. */
 #define TILE(name, vec, stored)                                                                                                              \
     INLINE void name(const int R, const int V, idx n, idx K, const real *a, idx ai, idx ak, const real *b, idx bk, const real *plus, idx pi,  \
-                     real *c, idx ci) {                                                                                                      \
+                     real *c, idx ci, int relu) {                                                                                            \
         enum { NUMBERS = sizeof(vec) / sizeof(real) };                                                                                       \
         vec s[12][2];                                                                                                                        \
         UNROLL for (int i = 0; i < R; i++)                                                                                                   \
@@ -23,12 +26,14 @@
         }                                                                                                                                    \
         UNROLL for (int i = 0; i < R; i++, c += ci, plus = plus ? plus + pi : NULL) {                                                        \
             if (n == V * NUMBERS) {                                                                                                          \
-                UNROLL for (int v = 0; v < V; v++)                                                                                           \
-                    *(stored *)(c + v * NUMBERS) = plus ? (vec)*(const stored *)(plus + v * NUMBERS) + s[i][v] : s[i][v];                    \
+                UNROLL for (int v = 0; v < V; v++) {                                                                                         \
+                    vec y = plus ? (vec)*(const stored *)(plus + v * NUMBERS) + s[i][v] : s[i][v];                                           \
+                    *(stored *)(c + v * NUMBERS) = relu ? POSITIVE(vec, y) : y;                                                              \
+                }                                                                                                                            \
             } else {                                                                                                                         \
                 real part[2 * NUMBERS] = {0};                                                                                                \
                 UNROLL for (int v = 0; v < V; v++) *(stored *)(part + v * NUMBERS) = s[i][v];                                                \
-                for (idx j = 0; j < n; j++) c[j] = plus ? plus[j] + part[j] : part[j];                                                       \
+                for (idx j = 0; j < n; j++) c[j] = rectified(plus ? plus[j] + part[j] : part[j], relu);                                      \
             }                                                                                                                                \
         }                                                                                                                                    \
     }
@@ -37,25 +42,27 @@ TILE(tile_wide, vec64, stored64)
 TILE(tile_narrow, vec32, stored32)
 
 #else
-static inline void tile(idx R, idx n, idx K, const real *a, idx ai, idx ak, const real *b, idx bk, const real *plus, idx pi, real *c, idx ci) {
+static inline void tile(idx R, idx n, idx K, const real *a, idx ai, idx ak, const real *b, idx bk, const real *plus, idx pi, real *c, idx ci,
+                        int relu) {
     for (idx i = 0; i < R; i++, a += ai, c += ci) {
         real s[WIDTH] = {0};
         for (idx k = 0; k < K; k++)
             for (idx j = 0; j < n; j++) s[j] += a[k * ak] * b[k * bk + j];
-        for (idx j = 0; j < n; j++) c[j] = plus ? plus[i * pi + j] + s[j] : s[j];
+        for (idx j = 0; j < n; j++) c[j] = rectified(plus ? plus[i * pi + j] + s[j] : s[j], relu);
     }
 }
 #define tile_wide(R, V, ...) tile(R, __VA_ARGS__)
 #define tile_narrow(R, V, ...) tile(R, __VA_ARGS__)
 #endif
 
-#define PARAMETERS idx m, idx n, idx K, const real *a, idx ai, idx ak, const real *b, idx bk, idx panel, const real *plus, idx pi, real *c, idx ci
-#define ARGUMENTS m, n, K, a, ai, ak, b, bk, panel, plus, pi, c, ci
+#define PARAMETERS \
+    idx m, idx n, idx K, const real *a, idx ai, idx ak, const real *b, idx bk, idx panel, const real *plus, idx pi, real *c, idx ci, int relu
+#define ARGUMENTS m, n, K, a, ai, ak, b, bk, panel, plus, pi, c, ci, relu
 
 INLINE void panels(const int wide, PARAMETERS) {
 #define ROWS(tile, R, V, n, j)                                                                                                                 \
     for (; i + R <= m; i += R)                                                                                                                 \
-        tile(R, V, n, K, a + i * ai, ai, ak, b + (j), bk, plus ? plus + i * pi + (j) : NULL, pi, c + i * ci + (j), ci)
+        tile(R, V, n, K, a + i * ai, ai, ak, b + (j), bk, plus ? plus + i * pi + (j) : NULL, pi, c + i * ci + (j), ci, relu)
     for (idx j = 0; j < n; j += WIDTH, b += panel, c += WIDTH, plus = plus ? plus + WIDTH : NULL) {
         idx w = least(WIDTH, n - j), i = 0;
         if (wide && w > LANES) {

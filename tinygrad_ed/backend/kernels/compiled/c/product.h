@@ -32,18 +32,22 @@ static inline int wide_registers(void) {
 static inline int wide_registers(void) { return 0; }
 #endif
 
-/* C (m, n) = PLUS + A (m, K)·B (K, n). Element (i, k) of A is at a[i·ai + k·ak], (k, j) of B at b[k·bk + j]; panels of B are `panel` apart. PLUS (m, n), with
-   rows `pi` apart, may be C, or missing. */
+/* x, or max(x, 0) if `relu`; NaN stays. */
+static inline real rectified(real x, int relu) { return relu && x < 0 ? 0 : x; }
+
+/* C (m, n) = PLUS + A (m, K)·B (K, n), or max(that, 0) if `relu`. Element (i, k) of A is at a[i·ai + k·ak], (k, j) of B at b[k·bk + j]; panels of B are
+   `panel` apart. PLUS (m, n), with rows `pi` apart, may be C, or missing. */
 #ifdef FLOAT
 #define sum_and_product sum_and_product_float
 #else
 #define sum_and_product sum_and_product_double
 #endif
-void sum_and_product(idx m, idx n, idx K, const real *a, idx ai, idx ak, const real *b, idx bk, idx panel, const real *plus, idx pi, real *c, idx ci);
+void sum_and_product(idx m, idx n, idx K, const real *a, idx ai, idx ak, const real *b, idx bk, idx panel, const real *plus, idx pi, real *c, idx ci,
+                     int relu);
 
 /* C (m, n) = A (m, K)·B (K, n), or += if `add`. */
 static inline void product(idx m, idx n, idx K, const real *a, idx ai, idx ak, const real *b, idx bk, idx panel, real *c, idx ci, int add) {
-    sum_and_product(m, n, K, a, ai, ak, b, bk, panel, add ? c : NULL, ci, c, ci);
+    sum_and_product(m, n, K, a, ai, ak, b, bk, panel, add ? c : NULL, ci, c, ci, 0);
 }
 
 #endif

@@ -93,6 +93,16 @@ def test_precision_and_determinism(cp):
         assert unwanted(x, w) == {"DOWN_CONVERT_INPUTS", "NONDETERMINISTIC"}
     finally:
         tg.use_deterministic_algorithms(False)
+    cudnn_of = tg.backends.cudnn                      # what programs set beside their seeds
+    assert cudnn_of.enabled and not cudnn_of.deterministic and not cudnn_of.benchmark
+    try:
+        cudnn_of.deterministic, cudnn_of.benchmark = True, True
+        assert unwanted(x, w) == {"DOWN_CONVERT_INPUTS", "NONDETERMINISTIC"}
+        cudnn_of.enabled, before = False, len(stand_in.calls)
+        kernels.conv_output(x, w, None, window, 1, (8, 8))
+        assert len(stand_in.calls) == before
+    finally:
+        cudnn_of.enabled, cudnn_of.deterministic, cudnn_of.benchmark = True, False, False
 
 
 def test_every_stream_gets_its_work(cp):

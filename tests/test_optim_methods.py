@@ -476,7 +476,7 @@ def test_the_learning_rate_may_be_a_tensor(method):
         method(network(method).parameters(), lr=tg.tensor(-0.1))
 
 
-WRONG = dict(lr=[-1, math.nan, math.inf], eps=[-1.0], betas=[(1.0, 0.9), (0.9, -0.1), (0.9, math.nan)], momentum=[-0.1], weight_decay=[-1],
+WRONG = dict(lr=[-1, math.nan, math.inf, "0.1"], eps=[-1.0], betas=[(1.0, 0.9), (0.9, -0.1), (0.9, math.nan)], momentum=[-0.1], weight_decay=[-1],
              alpha=[-1.0], rho=[-0.1, 1.1], lr_decay=[-1], initial_accumulator_value=[-1], momentum_decay=[-1], trust_coefficient=[-1],
              etas=[(0.5, 0.9), (1.1, 1.2), (0.0, 1.2)], beta2_decay=[0.1], d=[0.5], adjust_lr_fn=["other"], ns_steps=[100], form=["other"],
              ns_coefficients=[(1.0, 2.0)], differentiable=[True])

@@ -1,10 +1,10 @@
-"""How exactly CUDA devices multiply float32 numbers. What users set is in `tinygrad_ed.backends`.
+"""How exactly CUDA devices multiply float32 numbers, and how they convolve. What users set is in `tinygrad_ed.backends`.
 
 Tensor cores multiply numbers with 10 bits behind the point (TF32) several times faster than float32's with 23, and add the products up in float32.
 """
 from __future__ import annotations
 
-__all__ = ["PRECISIONS", "Precision", "convolutions", "products"]
+__all__ = ["PRECISIONS", "Convolutions", "Precision", "convolutions", "products"]
 
 PRECISIONS = ("highest", "high", "medium")
 
@@ -34,4 +34,20 @@ class Precision:
         self.name = "high" if value else "highest"
 
 
-products, convolutions = Precision("highest"), Precision("high")          # PyTorch's defaults
+class Convolutions(Precision):
+    """PyTorch's `backends.cudnn`: besides, whether cuDNN is used, and whether it may choose algorithms whose sums come in any order."""
+
+    __slots__ = ("enabled", "deterministic", "benchmark")
+
+    def __init__(self, name: str):
+        super().__init__(name)
+        self.enabled, self.deterministic = True, False
+        self.benchmark = False                        # accepted: cuDNN's heuristics choose, nothing is tried out
+
+    @property
+    def modes(self) -> tuple:
+        """All that decides how a convolution is computed."""
+        return self.name, self.enabled, self.deterministic
+
+
+products, convolutions = Precision("highest"), Convolutions("high")       # PyTorch's defaults

@@ -413,8 +413,8 @@ def at_least(name: str, value: Any, low: float) -> None:
     """
     if isinstance(value, Tensor) and value.numel() != 1:
         raise ValueError(f"{name} is one number, got a tensor of shape {value.shape}")
-    if value is not None and not (low <= float(value) and math.isfinite(float(value))):
-        raise ValueError(f"{name} is a number of at least {low:g}, got {value}")
+    if isinstance(value, str) or (value is not None and not (low <= float(value) and math.isfinite(float(value)))):
+        raise ValueError(f"{name} is a number of at least {low:g}, got {value!r}")
 
 
 def in_unit_interval(name: str, values: Iterable) -> None:

@@ -42,7 +42,9 @@ def _by_cudnn(face: str, first: Any, second: Any, shape: Sizes, window: Window, 
               outputs: Sizes) -> Any:
     """What cuDNN computes; None where it does not."""
     kind, channels = cudnn.DTYPES.get(first.dtype.char), (shape if face == "wgrad" else second.shape)[1]
-    if kind is None or cudnn.frontend() is None or channels == 1 < groups or 0 in (first.size, second.size, *shape) or not 1 <= len(inputs) <= 3:
+    if kind is None or not convolutions.enabled or cudnn.frontend() is None or channels == 1 < groups:
+        return None
+    if 0 in (first.size, second.size, *shape) or not 1 <= len(inputs) <= 3:
         return None
     after = tuple([max(0, r - p - n) for r, p, n in zip(window.reach(outputs), window.padding, inputs)])
     if min(window.padding) < 0 or window.outputs(inputs, after) != outputs:
@@ -55,6 +57,7 @@ def _by_cudnn(face: str, first: Any, second: Any, shape: Sizes, window: Window, 
 
     what = cudnn.Convolution(
         face, kind, at_least_two(first.shape, 1), at_least_two(second.shape, 1), at_least_two(shape, 1), at_least_two(window.padding, 0),
-        at_least_two(after, 0), at_least_two(window.stride, 1), at_least_two(window.dilation, 1), convolutions.allow_tf32, determinism.enabled())
+        at_least_two(after, 0), at_least_two(window.stride, 1), at_least_two(window.dilation, 1), convolutions.allow_tf32,
+        determinism.enabled() or convolutions.deterministic)
     first, second, result = xp.ascontiguousarray(first), xp.ascontiguousarray(second), xp.empty(shape, first.dtype)
     return result if cudnn.run(what, first.data.ptr, second.data.ptr, result.data.ptr) else None

@@ -110,7 +110,7 @@ def set_num_threads(n: int) -> None:
 # -- precision ---------------------------------------------------------------------------------------------------------
 
 cuda = SimpleNamespace(matmul=_precision.products)    # .allow_tf32, False at first
-cudnn = _precision.convolutions                       # .allow_tf32 and .enabled, True at first; .deterministic, and .benchmark, which is only accepted
+cudnn = _precision.convolutions                       # .allow_tf32 and .enabled, True at first; .deterministic; .benchmark is only accepted
 
 
 def set_float32_matmul_precision(precision: str) -> None:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import statistics
@@ -10,6 +11,10 @@ from pathlib import Path
 from typing import Any, Callable
 
 RESULTS = Path(__file__).parent / "results"
+
+REST = 0.05               # seconds until the threads of the process before have stopped spinning (OpenBLAS's take 30 ms)
+WARM = 0.1                # seconds of steps before a timing: in the course of training the system has spread the threads over the processors
+SHORTEST = 0.05           # seconds that a timing takes at least; a shorter step runs several times
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)       # the processes to come import us compiled, as they do everything that was installed
 
@@ -82,6 +87,22 @@ def taking_turns(tasks: dict[str, Callable[[], float]], repeat: int) -> dict[str
             if round_number:                          # the first round warms up
                 times[name].append(seconds)
     return times
+
+
+def seconds_in_its_course(step: Callable[[], Any]) -> float:
+    """Seconds of a step among others like it, in a process that takes turns with others."""
+    def timed(count: int) -> float:
+        start = time.perf_counter()
+        for _ in range(count):
+            step()
+        return time.perf_counter() - start
+
+    time.sleep(REST)
+    once, warm = timed(1), time.perf_counter() + WARM
+    while time.perf_counter() < warm:
+        once = min(once, timed(1))
+    count = math.ceil(SHORTEST / max(once, 1e-6))
+    return timed(count) / count
 
 
 def resident_memory() -> float:

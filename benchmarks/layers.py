@@ -15,15 +15,13 @@ import os
 import re
 import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
-from _common import machine, median, peak_memory, ratio, resident_memory, save, table, taking_turns
+from _common import machine, median, peak_memory, ratio, resident_memory, save, seconds_in_its_course, table, taking_turns
 
 FRAMEWORKS = ("tinygrad_ed", "torch")
-SHORTEST = 0.005          # seconds that a timing takes at least; a faster layer runs several times
 
 
 # -- what is measured --------------------------------------------------------------------------------------------------
@@ -200,20 +198,9 @@ def serve(row: Row, framework: str) -> None:
     for _ in range(3):
         task.both()
     answer(peak=max(peak_memory() - before, 0.0), sizes=sizes)
-    loops: dict[str, int] = {}
+    runs = {"forward": task.forward, "both": task.both}
     for line in sys.stdin:
-        kind = line.strip()
-        run = {"forward": task.forward, "both": task.both}[kind]
-        if kind not in loops:
-            run()
-            start = time.perf_counter()
-            run()
-            loops[kind] = max(1, math.ceil(SHORTEST / (time.perf_counter() - start)))
-        time.sleep(0.005)                             # until the other process's threads have come to rest
-        start = time.perf_counter()
-        for _ in range(loops[kind]):
-            run()
-        answer(seconds=(time.perf_counter() - start) / loops[kind])
+        answer(seconds=seconds_in_its_course(runs[line.strip()]))
 
 
 class Worker:

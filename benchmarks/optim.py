@@ -15,15 +15,13 @@ import os
 import re
 import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import layers
-from _common import machine, median, ratio, save, table, taking_turns
+from _common import machine, median, ratio, save, seconds_in_its_course, table, taking_turns
 
-SHORTEST = 0.01           # seconds that a timing takes at least; a faster step runs several times
 MODES: dict[str, dict[str, bool]] = {"default": {}, "foreach": {"foreach": True}, "fused": {"fused": True}}
 METHODS: dict[str, tuple[str, dict[str, float]]] = {
     "SGD, momentum": ("SGD", {"lr": 1e-4, "momentum": 0.9}), "Adam": ("Adam", {"lr": 1e-4}), "AdamW": ("AdamW", {"lr": 1e-4})}
@@ -84,20 +82,11 @@ def serve(row: Row, framework: str) -> None:
         __import__("torch").set_num_threads(int(threads))
     modes = MODES if framework == "torch" else {"default": {}}
     tasks = {mode: Task(row, framework, options) for mode, options in modes.items()}
-    loops = {}
-    for mode, task in tasks.items():
-        start = time.perf_counter()
+    for task in tasks.values():
         task.step()
-        loops[mode] = max(1, math.ceil(SHORTEST / (time.perf_counter() - start)))
     answer(means=[task.mean() for task in tasks.values()])
     for line in sys.stdin:
-        mode = line.strip()
-        run = tasks[mode].step
-        time.sleep(0.005)                             # until the other process's threads have come to rest
-        start = time.perf_counter()
-        for _ in range(loops[mode]):
-            run()
-        answer(seconds=(time.perf_counter() - start) / loops[mode])
+        answer(seconds=seconds_in_its_course(tasks[line.strip()].step))
 
 
 class Worker(layers.Worker):

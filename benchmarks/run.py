@@ -27,13 +27,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, Sequence
 
 import layers
-from _common import RESULTS, machine, peak_memory, resident_memory, save, taking_turns
+from _common import RESULTS, machine, peak_memory, resident_memory, save, seconds_in_its_course, taking_turns
 from _report import OURS, PEERS, REFERENCE, chart, judge, report
 
 TOLERANCE = 1e-4
-SHORTEST = 0.05           # seconds that a timing takes at least; a shorter step runs several times
-WARM = 0.1                # seconds of steps before a timing: training is measured in its course, its threads spread over the processors
-REST = 0.05               # seconds until the threads of the process before have stopped spinning (OpenBLAS's take 30 ms)
 PATIENCE = 120.0          # seconds until a framework must have built, compiled and run its first steps
 
 
@@ -131,12 +128,7 @@ def serve(job: Job, framework: str, threads: int | None, engine: str | None, tin
         watchdog.cancel()
     answer(losses=losses, peak=peak, working=max(peak - before, 0.0), engine=_engine(framework, engine))
     for _line in sys.stdin:
-        time.sleep(REST)
-        seconds, warm = _timed(step, 1), time.perf_counter() + WARM
-        while time.perf_counter() < warm:
-            seconds = min(seconds, _timed(step, 1))
-        count = math.ceil(SHORTEST / max(seconds, 1e-6))
-        answer(seconds=_timed(step, count) / count)
+        answer(seconds=seconds_in_its_course(step))
 
 
 def _prepared(job: Job, framework: str, tiny: bool, dropout: bool = True) -> Any:
@@ -169,13 +161,6 @@ def _engine(framework: str, asked: str | None) -> str | None:
     if used != (asked or used):
         raise ValueError(f"--engine {asked}: tinygrad_ed computed with {used}")
     return used
-
-
-def _timed(step: Any, count: int) -> float:
-    start = time.perf_counter()
-    for _ in range(count):
-        step()
-    return time.perf_counter() - start
 
 
 def _numbers(result: Any) -> list[float]:

@@ -133,18 +133,21 @@ def test_objects_and_bytes_return_to_the_baseline(step):
             step(x)
             x.grad = None
 
+    def growth():
+        """Objects and bytes that eight steps leave behind."""
+        objects, (memory, _) = len(gc.get_objects()), tracemalloc.get_traced_memory()
+        run(8)
+        return len(gc.get_objects()) - objects, tracemalloc.get_traced_memory()[0] - memory
+
     run(4)                                             # caches fill
     tracemalloc.start()
     try:
         run(2)
-        objects, (memory, _) = len(gc.get_objects()), tracemalloc.get_traced_memory()
-        run(8)
-        grown = tracemalloc.get_traced_memory()[0] - memory
-        more = len(gc.get_objects()) - objects
+        rounds = [growth() for _ in range(3)]          # a leak is in all of them, a table of the process that is enlarged just then in one
     finally:
         tracemalloc.stop()
-    assert more <= 2                                   # the numbers held here
-    assert grown < 4000                                # one array of this test has 8000 bytes
+    assert min(objects for objects, _ in rounds) <= 2                # the numbers held here
+    assert min(memory for _, memory in rounds) < 4000                # one array of this test has 8000 bytes
 
 
 def watch(array):

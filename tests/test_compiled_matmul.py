@@ -95,6 +95,25 @@ def test_stacks_and_vectors(shapes, dtype, left, right, turned, seed):
 
 
 @many
+@given(m=sizes, k=inner, n=sizes, dtype=dtypes, left=layouts, right=layouts, stacks=st.sampled_from([(), (3,), (2, 1)]), seed=st.integers(0, 99))
+def test_a_product_that_is_written_or_added_somewhere(m, k, n, dtype, left, right, stacks, seed):
+    rng = np.random.default_rng(seed)
+    a, b = laid_out(rng, (*stacks, m, k), dtype, left), laid_out(rng, (k, n), dtype, right)
+    wanted = native.multiply(a, b)
+    memory = np.full(wanted.size + 2, 7.0, dtype)
+    out = memory[1:-1].reshape(wanted.shape)
+    for multiply in (lambda add: native.multiply(a, b, None, False, out, add), lambda add: compiled.matmul(a, b, out, add)):
+        assert multiply(False) is out
+        np.testing.assert_array_equal(out, wanted)
+        before = rng.normal(size=out.shape).astype(dtype)
+        out[...] = before
+        assert multiply(True) is out
+        most = np.abs(a.astype("d")) @ np.abs(b.astype("d")) + np.abs(before)
+        assert np.all(np.abs(out - (before.astype("d") + wanted)) <= np.finfo(dtype).eps * min(4 + k, 200) * most)
+        assert memory[0] == memory[-1] == 7.0
+
+
+@many
 @given(m=sizes, k=inner, n=sizes, dtype=dtypes, seed=st.integers(0, 99))
 def test_linear_and_column_sums(m, k, n, dtype, seed):
     rng = np.random.default_rng(seed)
@@ -115,7 +134,8 @@ def test_the_number_of_threads_changes_nothing(m, k, n, dtype):
     results = []
     for threads in (1, 2, 3, 4):
         native.set_threads(threads)
-        results.append([native.multiply(a, b, c), native.multiply(a.T.copy().T, b.T.copy().T), compiled.column_sums(a)])
+        results.append([native.multiply(a, b, c), native.multiply(a.T.copy().T, b.T.copy().T), compiled.column_sums(a),
+                        native.multiply(a, b, None, False, np.ones((m, n), dtype), True)])
     close(results[0][0], a, b, c)
     close(results[0][1], a, b)
     close(results[0][2], np.ones(m, dtype), a)
@@ -148,10 +168,19 @@ def test_what_is_left_to_numpy(a, b):
     assert native.multiply(a, b) is None
 
 
+@pytest.mark.parametrize("out", [np.ones((2, 2), "f"), np.ones((2, 3)), np.ones(4), np.ones((1, 2, 2)), np.ones((2, 2, 1)), np.ones((2, 2), order="F"), np.ones((2, 4))[:, ::2],
+                                 np.broadcast_to(1.0, (2, 2)), [[1.0, 1.0], [1.0, 1.0]], np.ones((2, 2), ">f8"), np.zeros(33, "u1")[1:].view("f8").reshape(2, 2)])
+@pytest.mark.parametrize("add", [False, True])
+def test_where_no_product_is_written(out, add):
+    before = np.array(out)
+    assert native.multiply(np.ones((2, 3)), np.ones((3, 2)), None, False, out, add) is None
+    assert np.array_equal(out, before)
+
+
 def test_bad_arguments():
     x = np.ones((2, 2))
     assert all(native.multiply(x, x, bias) is None for bias in (np.ones(3), np.ones((2, 2)), np.ones(2, "f"), [1.0, 2.0]))
-    for arguments in ((), (x,), (x, x, None, False, None)):
+    for arguments in ((), (x,), (x, x, None, False, None, False, None)):
         with pytest.raises(TypeError):
             native.multiply(*arguments)
     with pytest.raises(ShapeError, match=r"\(2, 3\).*\(2, 3\).*input @ other.mT"):
@@ -170,6 +199,10 @@ def test_arrays_of_strange_types_go_to_numpy():
     for dtype in ("float16", "int64", "complex64"):
         x = np.arange(6).reshape(2, 3).astype(dtype)
         np.testing.assert_array_equal(compiled.matmul(x, x.T), plain.matmul(x, x.T))
+        for engine in (plain, compiled):
+            y = np.ones((2, 2), dtype)
+            assert engine.matmul(x, x.T, y) is y and np.array_equal(y, x @ x.T + np.ones_like(y))
+            assert engine.matmul(x, x.T, y, False) is y and np.array_equal(y, x @ x.T)
         np.testing.assert_array_equal(compiled.column_sums(x), plain.column_sums(x))
         for relu in (False, True) if dtype != "complex64" else (False,):
             np.testing.assert_array_equal(compiled.linear(x, x - 2, x[:, 0], relu), plain.linear(x, x - 2, x[:, 0], relu))

@@ -4,6 +4,9 @@ Nodes are visited in descending order of their numbers (a heap holds those that 
 when everything computed from it has run. There is no recursion. A gradient's first contribution is kept by reference,
 the second makes a new array, later ones add into that: an array borrowed from someone else is never written. Nothing
 is added to any `.grad` before the whole walk has succeeded.
+
+Weights are large and their gradients products of matrices, which formulas leave to the engine: it makes the first in the place
+that an optimizer has for the gradient, and adds the next ones to it while it multiplies.
 """
 from __future__ import annotations
 
@@ -182,18 +185,23 @@ def walk(roots: list, seeds: list, wanted: list | None, retain_graph: bool, crea
     gradients on to another walk.
     """
     table: dict = {}                  # edge -> its gradient so far
-    owned: set = set()                # edges whose gradient is a sum made here, into which more may be added
+    owned: set = set()                # edges whose gradient is a sum or a product made here, to which more may be added
     found: dict = {}                  # the results
     ahead: Any = None                 # one node in the table: in a chain of operations there are no more
     heap: list = []                   # (-number, node) for all others
     targets = None if wanted is None else {edge_of(t) for t in wanted}
     needed = None if targets is None else _leading_to(targets, roots, stop)
 
-    def add(edge: Any, d: Any) -> None:
+    def add(edge: Any, d: Any, factor: Any = None) -> None:
         nonlocal ahead
         if needed is not None and edge not in needed:
             return
         before = table.get(edge)
+        if factor is not None:                        # what arrives is d @ factor
+            if edge in owned:
+                kernels(before).matmul(d, factor, out=before)
+                return
+            d = d @ factor if create_graph else multiplied(edge, d, factor)
         if before is None:
             table[edge] = d
             if isinstance(edge, Node):
@@ -208,6 +216,16 @@ def walk(roots: list, seeds: list, wanted: list | None, retain_graph: bool, crea
             table[edge] = before + d
             if not create_graph and type(d) is not Parts:
                 owned.add(edge)
+
+    def multiplied(edge: Any, a: Any, b: Any) -> Any:
+        place = None                                  # new memory
+        if edge not in table:
+            owned.add(edge)
+            if wanted is None and isinstance(edge, Tensor):
+                with _accumulating:
+                    if _at_home(edge, a):
+                        place = table[edge] = edge._grad_home            # which is in use from now on
+        return kernels(a).matmul(a, b, out=place, add=False)
 
     revive = revived if create_graph else None
     node: Any = None
@@ -342,10 +360,11 @@ def _home_references(tensor: Any) -> int:
 _UNUSED = _home_references(_Holder()) + 1            # for a place that only the tensor and the optimizer know
 
 
-def _at_home(tensor: Tensor, gradient: Any) -> bool:
-    """Whether a gradient can be copied to the place that the tensor has for it: it fits, and nobody uses what is there."""
+def _at_home(tensor: Tensor, like: Any) -> bool:
+    """Whether a gradient of a tensor's shape can lie in the place that the tensor has for it: it fits, and nobody uses what is there."""
     home = tensor._grad_home
-    if home is None or type(gradient) is not type(home) or gradient.shape != home.shape or gradient.dtype != home.dtype:
+    if home is None or type(like) is not type(home) or home.shape != tensor._data.shape \
+            or like.dtype != home.dtype or like.device != home.device:
         return False
     del home
     return _home_references(tensor) <= _UNUSED
@@ -368,7 +387,9 @@ def _accumulate(targets: list, found: dict) -> None:
         for tensor, edge in targets:
             before = tensor._grad
             if before is None:
-                if _at_home(tensor, found[edge]):
+                if found[edge] is tensor._grad_home:
+                    coming.append(tensor)
+                elif _at_home(tensor, found[edge]):
                     coming.append(tensor)
                     first.append((tensor._grad_home, found[edge]))
                 else:
@@ -379,8 +400,8 @@ def _accumulate(targets: list, found: dict) -> None:
                 more.append((before._data, found[edge]))
         if first:
             kernels(first[0][0]).collect(first)
-            for tensor in coming:
-                tensor._grad = wrap(tensor._grad_home)
+        for tensor in coming:
+            tensor._grad = wrap(tensor._grad_home)
         if more:
             kernels(more[0][0]).collect(more, add=True)
             inplace.stamp_all([place for place, _ in more])
@@ -403,8 +424,10 @@ def _note(error: Exception, text: str) -> None:
 
 def _watched(add: Callable, current: Callable[[], Node | None]) -> Callable:
     """add() with a check of every gradient that a node hands on."""
-    def watched(edge: Any, d: Any) -> None:
+    def watched(edge: Any, d: Any, factor: Any = None) -> None:
         node = current()
+        if factor is not None:
+            d = d @ factor if isinstance(d, Tensor) else kernels(d).matmul(d, factor)
         if node is not None and state.check_nan and not isinstance(d, Parts):
             array = d._data if isinstance(d, Tensor) else d
             xp = namespace(array)

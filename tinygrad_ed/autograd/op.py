@@ -34,8 +34,8 @@ PUBLIC_NAMES = {"x": "input", "a": "input", "b": "other"}
 
 def op(name: str, forward: Callable, *, promote: Sequence[str] = (), to_float: bool = False, match: Sequence[str] = (),
        broadcast: bool = False, view: bool = False, outputs: bool = False, aux: Sequence[str] = (),
-       composed: Callable | None = None, gradients: Callable | None = None, through: Callable | None = None, doc: str = "",
-       **formulas: Callable) -> Callable:
+       composed: Callable | None = None, gradients: Callable | None = None, through: Callable | None = None,
+       factors: Sequence[str] = (), doc: str = "", **formulas: Callable) -> Callable:
     """Declare an operation.
 
     Args:
@@ -53,6 +53,8 @@ def op(name: str, forward: Callable, *, promote: Sequence[str] = (), to_float: b
         gradients: one formula for all arguments, returning a gradient (or None) for each; may name `needs`, a tuple
             of booleans.
         through: a formula for what `g` becomes before the arguments' formulas get it, once for all of them.
+        factors: arguments whose formulas return two matrices a, b instead of the gradient a @ b of just the argument's shape. The engine
+            multiplies, where the gradient belongs.
         doc: the docstring.
         formulas: argument=formula.
 
@@ -110,7 +112,7 @@ class _Plan:
 
     def __init__(self, name: str, forward: Callable, formulas: dict, gradients: Callable | None, composed: bool, through: Callable | None, *,
                  promote: Sequence[str], to_float: bool, match: Sequence[str], broadcast: bool, view: bool, outputs: bool,
-                 aux: Sequence[str], doc: str):
+                 aux: Sequence[str], factors: Sequence[str], doc: str):
         parameters = list(inspect.signature(forward).parameters.values())
         self.takes_xp = bool(parameters) and parameters[0].name == "xp"
         parameters = parameters[self.takes_xp:]
@@ -121,7 +123,7 @@ class _Plan:
         self.parameters = list(_signature(forward).parameters.values())
         self.promote, self.match, self.to_float, self.broadcast = list(promote), list(match), to_float, broadcast
         self.pair = len(self.promote) == 2 and self.promote == self.arrays          # of tensors, or of a tensor and a Python number
-        self.view, self.outputs, self.aux, self.composed = view, outputs, list(aux), composed
+        self.view, self.outputs, self.aux, self.composed, self.factors = view, outputs, list(aux), composed, factors
         self.moves = view or name in ("alias", "clone", "convert")                  # numbers stay what they are, in whatever dtype
         self.needs = {a: list(inspect.signature(f).parameters)[1:] for a, f in formulas.items()}
         self.joint, self.through = [None if f is None else list(inspect.signature(f).parameters)[1:] for f in (gradients, through)]
@@ -134,7 +136,7 @@ class _Plan:
         for argument, names in ({a: self.joint for a in self.arrays} if self.joint is not None else self.needs).items():
             for n in names:
                 wanted.setdefault(n, []).append(argument)
-            if self.broadcast and not self.outputs:
+            if self.broadcast and not self.outputs and argument not in self.factors:
                 wanted.setdefault(self.target(argument), []).append(argument)
         for n in self.through or ():
             wanted[n] = list(self.needs)
@@ -345,7 +347,11 @@ class _Plan:
         if self.through is not None:
             lines += [f"    g = through({', '.join(['g', *self.through])})"]
         for a, names in self.needs.items():
-            lines += [f"    if e_{a} is not None:", f"        _d = d_{a}({', '.join(['g', *names])})"]
+            formula = f"d_{a}({', '.join(['g', *names])})"
+            if a in self.factors:
+                lines += [f"    if e_{a} is not None: _add(e_{a}, *{formula})"]
+                continue
+            lines += [f"    if e_{a} is not None:", f"        _d = {formula}"]
             if self.broadcast:
                 shape = self.target(a)
                 known = f"{shape} is not None and " if shape.endswith("_stretched") else ""

@@ -150,9 +150,9 @@ def _for_input(g: Any, weight: Any, x_shape: tuple) -> Any:
     return _for_a(g, mT(weight) if weight.ndim == 2 else weight, x_shape)
 
 
-def _for_weight(g: Any, x: Any, weight_shape: tuple) -> Any:
+def _for_weight(g: Any, x: Any, weight_shape: tuple) -> tuple:
     """dW = gᵀ x."""
-    return _for_b(g, x, weight_shape) if len(weight_shape) == 1 else matmul(mT(rows(g)), rows(x))
+    return (_flat(g) if len(weight_shape) == 1 else mT(rows(g))), rows(x)
 
 
 def _for_bias(g: Any, bias_shape: tuple) -> Any:
@@ -161,7 +161,7 @@ def _for_bias(g: Any, bias_shape: tuple) -> Any:
 
 
 linear = op("linear", lambda x, weight, bias=None: _affine(x, weight, bias), match=("x", "weight", "bias"), broadcast=True,
-            x=_for_input, weight=_for_weight, bias=_for_bias,
+            x=_for_input, weight=_for_weight, bias=_for_bias, factors=("weight",),
             doc="""The affine map y = x Wᵀ + b of the last dimension.
 
 Args:
@@ -186,7 +186,7 @@ Example:
 
 # There is no such op with GELU or SiLU: their derivatives need what is before them, which would have to be kept too; that of ReLU needs y alone.
 linear_relu = op("linear_relu", lambda x, weight, bias=None: _affine(x, weight, bias, relu=True), match=("x", "weight", "bias"), broadcast=True,
-                 through=relu_backward, x=_for_input, weight=_for_weight, bias=_for_bias,
+                 through=relu_backward, x=_for_input, weight=_for_weight, bias=_for_bias, factors=("weight",),
                  doc="""max(x Wᵀ + b, 0): relu(linear(…)) at the cost of `linear` alone; what is before the ReLU is nowhere kept.
 
 `nn.Sequential` uses it by itself where a `Linear` and a `ReLU` follow each other. PyTorch has no such function.

@@ -26,9 +26,9 @@ def _nothing(*operands: Any) -> None:
 _multiply = _nothing if _native.instructions() == "baseline" else _native.multiply
 
 
-def matmul(a: Any, b: Any) -> Any:
-    y = _multiply(a, b)
-    return plain.matmul(a, b) if y is None else y
+def matmul(a: Any, b: Any, out: Any = None, add: bool = True) -> Any:
+    y = _multiply(a, b) if out is None else _multiply(a, b, None, False, out, add)
+    return plain.matmul(a, b, out, add) if y is None else y
 
 
 def linear(x: Any, weight: Any, bias: Any, relu: bool = False) -> Any:

@@ -17,8 +17,19 @@ __all__ = ["column_sums", "linear", "matmul"]
 _HALF = np.dtype(np.float16)
 
 
-def matmul(a: Any, b: Any) -> Any:
-    """a @ b; a stack of matrices times one matrix or vector is one product of all their rows."""
+def matmul(a: Any, b: Any, out: Any = None, add: bool = True) -> Any:
+    """a @ b; a stack of matrices times one matrix or vector is one product of all their rows.
+
+    `out`, contiguous and of the result's shape and dtype, shares no memory with a and b: the product is added to it, or overwrites it unless `add`.
+    """
+    if out is not None:
+        if add:
+            out += matmul(a, b)
+        elif a.ndim == b.ndim == 2 and type(a) is np.ndarray and a.dtype is not _HALF:
+            np.matmul(a, b, out)
+        else:
+            out[...] = matmul(a, b)
+        return out
     if a.dtype is _HALF and type(a) is np.ndarray:   # BLAS has no float16, and NumPy's own loop is 60 times slower
         return matmul(a.astype(np.float32), b.astype(np.float32)).astype(np.float16)
     if a.ndim > 2 and b.ndim <= 2:

@@ -1,4 +1,4 @@
-/* C = A·B + bias of matrices wherever their elements lie, or its ReLU, and sums of columns. multiply.c calls `matmul` and chooses the blocks.
+/* C = A·B + bias of matrices wherever their elements lie, or its ReLU, or C += A·B, and sums of columns. multiply.c calls `matmul` and chooses the blocks.
 
    A block of C is made panel by panel, in stretches of DEPTH numbers of the sums. A stretch of a panel of B lies packed in the first cache, or is
    read in place; the rows of A are always read in place, where they stay in the second cache. Where the sums are cut depends on their length alone,
@@ -147,8 +147,8 @@ INLINE void weighted_rows(idx n, idx K, const real *a, idx ak, const real *b, id
     }
 }
 
-/* C (m, n) = bias + the inner products of A's rows and B's columns, whose numbers lie side by side. */
-INLINE void inner_products(idx m, idx n, idx K, const real *a, idx ai, const real *b, idx bj, const real *bias, real *c, idx ci, int relu) {
+/* C (m, n) = PLUS + the inner products of A's rows and B's columns, whose numbers lie side by side. PLUS is as in product.h. */
+INLINE void inner_products(idx m, idx n, idx K, const real *a, idx ai, const real *b, idx bj, const real *plus, idx pi, real *c, idx ci, int relu) {
 #ifdef __GNUC__
     const int wide = wide_registers();
     real sums[16];
@@ -165,14 +165,15 @@ INLINE void inner_products(idx m, idx n, idx K, const real *a, idx ai, const rea
             DOTS(4, 4) DOTS(4, 1) DOTS(1, 4) DOTS(1, 1)
 #undef DOTS
             for (idx x = 0; x < r; x++)
-                for (idx y = 0; y < q; y++) c[(i + x) * ci + j + y] = rectified((bias ? bias[j + y] : 0) + sums[x * q + y], relu);
+                for (idx y = 0; y < q; y++)
+                    c[(i + x) * ci + j + y] = rectified((plus ? plus[(i + x) * pi + j + y] : 0) + sums[x * q + y], relu);
         }
 #else
     for (idx i = 0; i < m; i++)
         for (idx j = 0; j < n; j++) {
             real s = 0;
             for (idx k = 0; k < K; k++) s += a[i * ai + k] * b[j * bj + k];
-            c[i * ci + j] = rectified((bias ? bias[j] : 0) + s, relu);
+            c[i * ci + j] = rectified((plus ? plus[i * pi + j] : 0) + s, relu);
         }
 #endif
 }
@@ -182,23 +183,24 @@ INLINE void inner_products(idx m, idx n, idx K, const real *a, idx ai, const rea
 /* Blocks begin to end of stacks of products. A block has `rows` rows and `columns` columns of one of them, a multiple of WIDTH. PLACES has where in A
    and in B the matrices of each product begin; element (i, k) of A is at i·ai + k·ak from there, (k, j) of B at k·bk + j·bj. */
 KERNEL void matmul(idx begin, idx end, const real *A, const real *B, const real *bias, real *C, const int64_t *PLACES, idx m, idx n, idx K, idx ai,
-                   idx ak, idx bk, idx bj, idx rows, idx columns, idx relu) {
+                   idx ak, idx bk, idx bj, idx rows, idx columns, idx relu, idx add) {
     ALIGNED real panel[DEPTH * WIDTH];
     const idx across = (n + columns - 1) / columns, down = (m + rows - 1) / rows, stretches = (K + DEPTH - 1) / DEPTH;
     const idx stretch = ((K + stretches - 1) / stretches + LANES - 1) / LANES * LANES;
     for (idx block = begin; block < end; block++) {
         idx item = block / (across * down), i = block / across % down * rows, j = block % across * columns;
         idx height = least(rows, m - i), width = least(columns, n - j);
-        const real *a = A + PLACES[2 * item] + i * ai, *b = B + PLACES[2 * item + 1] + j * bj, *plus = bias ? bias + j : NULL;
         real *c = C + (item * m + i) * n + j;
+        const real *a = A + PLACES[2 * item] + i * ai, *b = B + PLACES[2 * item + 1] + j * bj, *plus = add ? c : bias ? bias + j : NULL;
+        const idx pi = add ? n : 0;
         if (m == 1 && bj == 1)
             weighted_rows(width, K, a, ak, b, bk, plus, c, relu != 0);
         else if (ak == 1 && least(m, n) < THIN(K) && bk == 1)
-            inner_products(height, width, K, a, ai, b, bj, plus, c, n, relu != 0);
+            inner_products(height, width, K, a, ai, b, bj, plus, pi, c, n, relu != 0);
         else if (ak == 1 && n < THIN(K) && n * K <= DEPTH * WIDTH) {
             for (idx l = 0; l < width; l++)
                 for (idx k = 0; k < K; k++) panel[l * K + k] = b[k * bk + l * bj];
-            inner_products(height, width, K, a, ai, panel, K, plus, c, n, relu != 0);
+            inner_products(height, width, K, a, ai, panel, K, plus, pi, c, n, relu != 0);
         } else
             for (idx k = 0; k < K; k += stretch)
                 for (idx p = 0; p < width; p += WIDTH) {
@@ -206,7 +208,7 @@ KERNEL void matmul(idx begin, idx end, const real *A, const real *B, const real 
                     const real *part = b + k * bk + p * bj, *sum = k ? c + p : plus ? plus + p : NULL;
                     int packed = bj != 1 || height >= PACKING || (w != WIDTH && w != LANES);
                     if (packed) pack(part, bk, bj, depth, w, panel);
-                    sum_and_product(height, w, depth, a + k * ak, ai, ak, packed ? panel : part, packed ? WIDTH : bk, 0, sum, k ? n : 0, c + p, n,
+                    sum_and_product(height, w, depth, a + k * ak, ai, ak, packed ? panel : part, packed ? WIDTH : bk, 0, sum, k ? n : pi, c + p, n,
                                     relu && k + depth == K);
                 }
     }

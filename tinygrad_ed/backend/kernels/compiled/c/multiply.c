@@ -1,4 +1,4 @@
-/* a @ b + bias, or its ReLU, of NumPy's arrays as they are, transposed, sliced or repeated: sizes, strides and blocks for the kernel in matmul.c.
+/* a @ b + bias, or its ReLU, or y += a @ b, of NumPy's arrays as they are, transposed, sliced or repeated: sizes, strides and blocks for the kernel in matmul.c.
 
    Written with Python's C API too, since small products are mostly made of the time that it takes to look at two arrays. What the kernel does not
    take, and shapes that do not multiply, give None; NumPy then multiplies, or raises. */
@@ -111,11 +111,19 @@ static idx cut(idx products, idx m, idx n, idx K, idx width, idx *rows, idx *col
     return most(1, WORK / (least(*rows, m) * effort * least(*columns, n)));
 }
 
-/* multiply(a, b, bias=None, relu=False): a @ b, plus a row, and its ReLU if wanted; None where the kernel does not suit. */
+/* Whether an array can take a result. */
+static int takes(PyObject *x, int type, int dims, const npy_intp *shape) {
+    return readable(x, type) && PyArray_ISCARRAY((PyArrayObject *)x) && PyArray_NDIM((PyArrayObject *)x) == dims &&
+           PyArray_CompareLists(PyArray_DIMS((PyArrayObject *)x), shape, dims);
+}
+
+/* multiply(a, b, bias=None, relu=False, out=None, add=False): a @ b, plus a row or what is in `out`, and its ReLU if wanted; None where the kernel does
+   not suit. `out` shares no memory with the others. */
 PyObject *multiply(PyObject *module, PyObject *const *given, Py_ssize_t count) {
-    if (count < 2 || count > 4) return PyErr_Format(PyExc_TypeError, "multiply takes two arrays, a bias and a boolean, got %zd arguments", count);
+    if (count < 2 || count > 6) return PyErr_Format(PyExc_TypeError, "multiply takes three arrays, a bias and two booleans, got %zd arguments", count);
     PyArrayObject *bias = count > 2 && given[2] != Py_None ? (PyArrayObject *)given[2] : NULL;
-    int relu = count == 4 && given[3] == Py_True;
+    PyObject *out = count > 4 && given[4] != Py_None ? given[4] : NULL;
+    int relu = count > 3 && given[3] == Py_True, add = out && count > 5 && given[5] == Py_True;
     int type = PyArray_Check(given[0]) ? PyArray_TYPE((PyArrayObject *)given[0]) : -1;
     if ((type != NPY_FLOAT && type != NPY_DOUBLE) || !readable(given[0], type) || !readable(given[1], type)) Py_RETURN_NONE;
     struct matrices a = matrices(given[0], 1), b = matrices(given[1], 0);
@@ -127,7 +135,8 @@ PyObject *multiply(PyObject *module, PyObject *const *given, Py_ssize_t count) {
     if (dims < 0) Py_RETURN_NONE;
     if (PyArray_NDIM(a.array) > 1) shape[all++] = a.rows;
     if (PyArray_NDIM(b.array) > 1) shape[all++] = b.columns;
-    PyArrayObject *y = (PyArrayObject *)PyArray_SimpleNew(all, shape, type);
+    if (out && !takes(out, type, all, shape)) Py_RETURN_NONE;
+    PyArrayObject *y = (PyArrayObject *)(out ? Py_NewRef(out) : PyArray_SimpleNew(all, shape, type));
     if (y == NULL) return NULL;
 
     if (b.dims == 0) fold(&a);
@@ -144,7 +153,7 @@ PyObject *multiply(PyObject *module, PyObject *const *given, Py_ssize_t count) {
     idx piece = cut(products, m, n, K, 128 / PyArray_ITEMSIZE(y), &rows, &columns);
     union arg args[] = {{.p = PyArray_DATA(a.array)}, {.p = PyArray_DATA(b.array)}, {.p = bias ? PyArray_DATA(bias) : NULL}, {.p = PyArray_DATA(y)},
                         {.p = places}, {.n = m}, {.n = n}, {.n = K}, {.n = a.row}, {.n = a.column}, {.n = b.row}, {.n = b.column}, {.n = rows},
-                        {.n = columns}, {.n = relu}};
+                        {.n = columns}, {.n = relu}, {.n = add}};
     const struct kernel *kernel = type == NPY_DOUBLE ? matmul_double_kernels : matmul_float_kernels;
     int failed = run(kernel->call, args, products * quotient(m, rows) * quotient(n, columns), piece);
     if (places != few) PyMem_Free(places);

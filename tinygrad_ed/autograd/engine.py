@@ -247,14 +247,15 @@ def walk(roots: list, seeds: list, wanted: list | None, retain_graph: bool, crea
                 if not needed[node]:                                             # type: ignore[index]
                     del table[node]
                     continue
-            if node.retains:
+            retains = node.retains
+            if retains:
                 if node.saved is None:
                     raise GraphError(f"backward through '{node.op}' a second time, after the first has freed what it saved; "
                                      f"write y.backward(retain_graph=True) the first time, or compute y again")
                 if node.number < inplace.latest:
                     inplace.check_saved(node)
             node.backward(table.pop(node), hand, revive)     # which alone has the gradient now, and can let it go
-            if node.retains and not retain_graph:
+            if retains and not retain_graph:
                 node.saved = None
         for leaf, g in table.items():
             found[leaf] = g if leaf._extras is None or stop else _run_hooks(leaf._extras, g)

@@ -68,6 +68,12 @@ def one_row_and_stacks(net):
     net.backward(net.x[:, None].expand(3, 2, 4))
 
 
+def products_of_tensors(net):
+    w = net.weight
+    stack = net.x[:, None].expand(3, 2, 4)
+    ((net.x @ w @ w).sum() + (stack @ w).square().sum() + (w @ net.x[0]).sum() + (net.x[0] @ w).square().sum() + (w @ stack.mT).sum()).backward()
+
+
 def no_rows(net):
     net.backward(net.x[:0])
 
@@ -137,7 +143,8 @@ def relu(net):
     nn.Sequential(net.layer, nn.ReLU(), net.layer)(net.x).sum().backward()
 
 
-SCENARIOS = [once, twice_in_a_row, after_clearing, shared, first_another_formula, last_another_formula, one_row_and_stacks, no_rows, kept_graph, chosen_inputs,
+SCENARIOS = [once, twice_in_a_row, after_clearing, shared, first_another_formula, last_another_formula, one_row_and_stacks, products_of_tensors,
+             no_rows, kept_graph, chosen_inputs,
              recorded, a_hook_scales, a_hook_writes, an_old_gradient_is_held, an_old_gradient_is_in_the_graph, an_error_on_the_way, anomaly, checkpointed, relu]
 every_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.__name__)
 
@@ -181,6 +188,21 @@ def count_copies(monkeypatch, net, scenario):
 
 COUNTS = [(once, [(4,)], [((4, 4), False)]), (relu, [(4,)], [((4, 4), False), ((4, 4), True)]),
           (shared, [(4,)], [((4, 4), False), ((4, 4), True), ((4, 4), True)])]
+
+
+def test_what_several_layers_send_back_is_added_in_their_products(monkeypatch):
+    x = tg.tensor(np.random.default_rng(0).normal(size=(5, 4)), requires_grad=True)
+    layers = [nn.Linear(4, n).to(tg.float64) for n in (4, 3, 2)]
+
+    def backward(net):
+        h = x * 2.0
+        sum((layer(h) ** 2).sum() for layer in layers).backward()
+
+    net = Net(False, "cpu")
+    assert count_copies(monkeypatch, net, backward)[1] == [((5, 4), True)] * 2
+    h = x.data * 2.0
+    wanted = sum(4.0 * (h @ layer.weight.data.T + layer.bias.data) @ layer.weight.data for layer in layers)
+    np.testing.assert_allclose(x.grad.numpy(), wanted, rtol=1e-12)
 
 
 def check_weights_are_not_copied(monkeypatch, scenario, copied, written, device):

@@ -201,7 +201,7 @@ def walk(roots: list, seeds: list, wanted: list | None, retain_graph: bool, crea
             if edge in owned:
                 kernels(before).matmul(d, factor, out=before)
                 return
-            d = d @ factor if create_graph else multiplied(edge, d, factor)
+            d = d @ factor if create_graph else multiplied(edge, before, d, factor)
         if before is None:
             table[edge] = d
             if isinstance(edge, Node):
@@ -217,15 +217,15 @@ def walk(roots: list, seeds: list, wanted: list | None, retain_graph: bool, crea
             if not create_graph and type(d) is not Parts:
                 owned.add(edge)
 
-    def multiplied(edge: Any, a: Any, b: Any) -> Any:
+    def multiplied(edge: Any, before: Any, a: Any, b: Any) -> Any:
         place = None                                  # new memory
-        if edge not in table:
+        if before is None:
             owned.add(edge)
-            if wanted is None and isinstance(edge, Tensor):
+            if wanted is None and isinstance(edge, Tensor) and edge._grad_home is not None:
                 with _accumulating:
                     if _at_home(edge, a):
                         place = table[edge] = edge._grad_home            # which is in use from now on
-        return kernels(a).matmul(a, b, out=place, add=False)
+        return kernels(a).matmul(a, b, place, False)
 
     revive = revived if create_graph else None
     node: Any = None
@@ -365,7 +365,7 @@ def _at_home(tensor: Tensor, like: Any) -> bool:
     """Whether a gradient of a tensor's shape can lie in the place that the tensor has for it: it fits, and nobody uses what is there."""
     home = tensor._grad_home
     if home is None or type(like) is not type(home) or home.shape != tensor._data.shape \
-            or like.dtype != home.dtype or like.device != home.device:
+            or like.dtype != home.dtype or (type(like) is not np.ndarray and like.device != home.device):
         return False
     del home
     return _home_references(tensor) <= _UNUSED

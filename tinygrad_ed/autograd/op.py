@@ -53,8 +53,8 @@ def op(name: str, forward: Callable, *, promote: Sequence[str] = (), to_float: b
         gradients: one formula for all arguments, returning a gradient (or None) for each; may name `needs`, a tuple
             of booleans.
         through: a formula for what `g` becomes before the arguments' formulas get it, once for all of them.
-        factors: arguments whose formulas return two matrices a, b instead of the gradient a @ b of just the argument's shape. The engine
-            multiplies, where the gradient belongs.
+        factors: arguments whose formulas return two arrays: the gradient, of just the argument's shape, is their product, which the engine makes
+            where it belongs. A formula that is not a product returns the gradient as usual, and None.
         doc: the docstring.
         formulas: argument=formula.
 
@@ -136,7 +136,7 @@ class _Plan:
         for argument, names in ({a: self.joint for a in self.arrays} if self.joint is not None else self.needs).items():
             for n in names:
                 wanted.setdefault(n, []).append(argument)
-            if self.broadcast and not self.outputs and argument not in self.factors:
+            if self.broadcast and not self.outputs:
                 wanted.setdefault(self.target(argument), []).append(argument)
         for n in self.through or ():
             wanted[n] = list(self.needs)
@@ -347,16 +347,13 @@ class _Plan:
         if self.through is not None:
             lines += [f"    g = through({', '.join(['g', *self.through])})"]
         for a, names in self.needs.items():
-            formula = f"d_{a}({', '.join(['g', *names])})"
-            if a in self.factors:
-                lines += [f"    if e_{a} is not None: _add(e_{a}, *{formula})"]
-                continue
-            lines += [f"    if e_{a} is not None:", f"        _d = {formula}"]
+            gradient = "_d, _factor" if a in self.factors else "_d"
+            lines += [f"    if e_{a} is not None:", f"        {gradient} = d_{a}({', '.join(['g', *names])})"]
             if self.broadcast:
                 shape = self.target(a)
-                known = f"{shape} is not None and " if shape.endswith("_stretched") else ""
+                known = f"{shape} is not None and " if shape.endswith("_stretched") else "_factor is None and " if a in self.factors else ""
                 lines += [f"        if {known}_d.shape != {shape}: _d = unbroadcast(_d, {shape})"]
-            lines += [f"        _add(e_{a}, _d)"]
+            lines += [f"        _add(e_{a}, {gradient})"]
         return lines
 
 

@@ -77,30 +77,30 @@ def _mismatch(a: Any, b: Any) -> Exception:
                       f"dimension of other ({inner}); " + (f"write {fix}" if fix else "look where the shapes come from"))
 
 
-def _for_a(g: Any, b: Any, shape: tuple) -> Any:
-    """g bᵀ, the gradient of a matrix, stack or vector a of `shape`; summed over the stack in the product itself."""
+def _for_a(g: Any, b: Any, shape: tuple) -> tuple:
+    """g bᵀ, the gradient of a matrix, stack or vector a of `shape`, as its factors; summed over the stack in the product itself."""
     if b.ndim == 1:
-        return column(g) * b
+        return column(g) * b, None
     if len(shape) == 1:
-        return matmul(columns(b), _flat(g))
-    if len(shape) == 2 < g.ndim:
-        return matmul(columns(g), mT(columns(b)))
-    return matmul(g, mT(b))
+        return columns(b), _flat(g)
+    if len(shape) == 2:
+        return (g, mT(b)) if g.ndim == 2 else (columns(g), mT(columns(b)))
+    return (g, mT(b)) if shape[:-2] == g.shape[:-2] else (matmul(g, mT(b)), None)
 
 
-def _for_b(g: Any, a: Any, shape: tuple) -> Any:
-    """aᵀ g, the gradient of a matrix, stack or vector b of `shape`; summed over the stack in the product itself."""
+def _for_b(g: Any, a: Any, shape: tuple) -> tuple:
+    """aᵀ g, the gradient of a matrix, stack or vector b of `shape`, as its factors; summed over the stack in the product itself."""
     if len(shape) == 1:
-        return matmul(_flat(g), rows(a))
+        return _flat(g), rows(a)
     if a.ndim == 1:
-        return column(a) * row(g)
-    if len(shape) == 2 < g.ndim:
-        return matmul(mT(rows(a)), rows(g))
-    return matmul(mT(a), g)
+        return column(a) * row(g), None
+    if len(shape) == 2:
+        return mT(rows(a)), rows(g)
+    return (mT(a), g) if shape[:-2] == g.shape[:-2] else (matmul(mT(a), g), None)
 
 
 matmul = op("matmul", product, match=("a", "b"), broadcast=True,
-            a=lambda g, b, a_shape: _for_a(g, b, a_shape), b=lambda g, a, b_shape: _for_b(g, a, b_shape),
+            a=lambda g, b, a_shape: _for_a(g, b, a_shape), b=lambda g, a, b_shape: _for_b(g, a, b_shape), factors=("a", "b"),
             doc="""The product of matrices, stacks of matrices and vectors; the operator `@`.
 
 Two matrices multiply as matrices; dimensions before the last two are a batch and broadcast. A 1-d input is a row, a 1-d
@@ -145,14 +145,14 @@ column_sums = op("column_sums", lambda x: kernels(x).column_sums(x), x=lambda g,
                  doc="x summed over all dimensions but the last, the gradient of a bias.")
 
 
-def _for_input(g: Any, weight: Any, x_shape: tuple) -> Any:
+def _for_input(g: Any, weight: Any, x_shape: tuple) -> tuple:
     """dx = g W."""
     return _for_a(g, mT(weight) if weight.ndim == 2 else weight, x_shape)
 
 
 def _for_weight(g: Any, x: Any, weight_shape: tuple) -> tuple:
     """dW = gᵀ x."""
-    return (_flat(g) if len(weight_shape) == 1 else mT(rows(g))), rows(x)
+    return _for_b(g, x, weight_shape) if len(weight_shape) == 1 else (mT(rows(g)), rows(x))
 
 
 def _for_bias(g: Any, bias_shape: tuple) -> Any:
@@ -161,7 +161,7 @@ def _for_bias(g: Any, bias_shape: tuple) -> Any:
 
 
 linear = op("linear", lambda x, weight, bias=None: _affine(x, weight, bias), match=("x", "weight", "bias"), broadcast=True,
-            x=_for_input, weight=_for_weight, bias=_for_bias, factors=("weight",),
+            x=_for_input, weight=_for_weight, bias=_for_bias, factors=("x", "weight"),
             doc="""The affine map y = x Wᵀ + b of the last dimension.
 
 Args:
@@ -186,7 +186,7 @@ Example:
 
 # There is no such op with GELU or SiLU: their derivatives need what is before them, which would have to be kept too; that of ReLU needs y alone.
 linear_relu = op("linear_relu", lambda x, weight, bias=None: _affine(x, weight, bias, relu=True), match=("x", "weight", "bias"), broadcast=True,
-                 through=relu_backward, x=_for_input, weight=_for_weight, bias=_for_bias, factors=("weight",),
+                 through=relu_backward, x=_for_input, weight=_for_weight, bias=_for_bias, factors=("x", "weight"),
                  doc="""max(x Wᵀ + b, 0): relu(linear(…)) at the cost of `linear` alone; what is before the ReLU is nowhere kept.
 
 `nn.Sequential` uses it by itself where a `Linear` and a `ReLU` follow each other. PyTorch has no such function.

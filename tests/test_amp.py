@@ -28,7 +28,8 @@ def opened():
 
 @pytest.mark.parametrize("call, dtype", [
     (lambda x: x @ x.t(), "half"), (lambda x: F.linear(x, tg.ones(4, 3)), "half"),
-    (lambda x: F.linear_relu(x, tg.ones(4, 3)), "half"), (lambda x: tg.einsum("ij,kj->ik", x, x), "half"),
+    (lambda x: F.linear_relu(x, tg.ones(4, 3)), "half"), (lambda x: F.linear_gelu(x, tg.ones(4, 3)), "half"),
+    (lambda x: tg.einsum("ij,kj->ik", x, x), "half"),
     (lambda x: F.conv1d(x[None], tg.ones(4, 2, 1)), "half"), (lambda x: F.scaled_dot_product_attention(x[None], x[None], x[None]), "half"),
     (lambda x: nn.LSTM(3, 2)(x)[0], "half"), (lambda x: (x @ x.t()).softmax(1), "float32"), (lambda x: (x @ x.t()).exp(), "float32"),
     (lambda x: (x @ x.t()).sum(), "float32"), (lambda x: F.cross_entropy(x @ x.t(), tg.tensor([0, 1])), "float32"),

@@ -217,6 +217,7 @@ def test_training_steps_in_autocast_stay_near_those_in_float32(model):
 
 NATIVE = {"matmul": (lambda a, b: a @ b, [(3, 4, 5), (5, 6)], 1), "linear": (nn.functional.linear, [(3, 4, 5), (6, 5), (6,)], 1),
           "linear_relu": (nn.functional.linear_relu, [(3, 4, 5), (6, 5), (6,)], 2),
+          "linear_gelu": (nn.functional.linear_gelu, [(3, 4, 5), (8, 5), (8,)], 1),
           "add": (lambda a, b: a + b, [(4, 5), (5,)], 1), "mul": (lambda a, b: a * b, [(4, 5), (5,)], 1),
           "relu": (nn.functional.relu, [(4, 5)], 1), "gelu": (nn.functional.gelu, [(4, 5)], 1), "silu": (nn.functional.silu, [(4, 5)], 1),
           "conv": (lambda x, w: nn.functional.conv2d(x, w, padding=1), [(2, 3, 5, 5), (4, 3, 3, 3)], None),

@@ -297,6 +297,18 @@ def test_modes_of_the_program_are_seen():
             assert not counting(x[0])
 
 
+@pytest.mark.parametrize("settings, name", [(tg.backends.cuda.matmul, "allow_tf32"), (tg.backends.cuda.matmul, "allow_relu_epilogue"),
+                                            (tg.backends.cudnn, "allow_tf32"), (tg.backends.cudnn, "enabled"), (tg.backends.cudnn, "deterministic")])
+def test_other_ways_to_multiply_are_captured_anew(monkeypatch, settings, name):
+    line, x = Line(wrap=tg.cuda.graph), batch()
+    predict = tg.cuda.graph(lambda x: x @ line.w.T)
+    for captures in (1, 2):
+        for _ in range(4):
+            predict(x[0])
+        assert predict._captures == captures
+        monkeypatch.setattr(settings, name, not getattr(settings, name))
+
+
 def test_autocast_around_a_captured_step_converts_the_parameters_of_each_step():
     found = []
     for wrap in (lambda f: f, tg.cuda.graph):

@@ -121,6 +121,11 @@ def test_linear_and_column_sums(m, k, n, dtype, seed):
     close(compiled.linear(x, w, b), x, w.T, b)
     close(compiled.linear(x, w, None), x, w.T)
     np.testing.assert_array_equal(compiled.linear(x, w, b, True), np.maximum(compiled.linear(x, w, b), 0))
+    for derive in (False, True):
+        found, z, slope = compiled.linear_gelu(x, w, b, derive)
+        expected = compiled.gelu_tanh(compiled.linear(x, w, b), derive)
+        np.testing.assert_array_equal(found, expected[0])
+        assert z is None and (np.array_equal(slope, expected[1]) if derive else slope is None)
     y = compiled.column_sums(x.swapaxes(0, 1))
     close(y, np.ones(2 * m, dtype), x.reshape(2 * m, k))
 

@@ -187,7 +187,168 @@ def test_another_bias_is_another_address(cp):
     x, w = on_device(cp, np.ones((2, 3), "float32")), on_device(cp, np.ones((5, 3), "float32"))
     for value, bias in [(value, cp.full(5, value, "float32")) for value in (1.0, 2.0)]:
         np.testing.assert_array_equal(kernels.linear(x, w, bias).get(), np.full((2, 5), 3 + value))
-    assert len(cublaslt._thread.prepared) == 1
+    assert len(cublaslt._thread.prepared) == len({alignment for _, alignment, _ in cublaslt._thread.prepared})       # not one for each address
+
+
+def test_an_algorithm_serves_every_bias_that_is_aligned_as_was_said(cp):
+    memory, w, biases = cp.zeros(64, "float32"), on_device(cp, np.ones((4, 3), "float32")), cp.zeros(64, "float32")
+    for x, bias in ((memory[1:7], biases[:4]), (memory[:6], biases[1:5])):           # of both pairs one array begins 4 bytes behind 256
+        kernels.linear(x.reshape(2, 3), w, bias)
+    assert [key[1] for key in cublaslt._thread.prepared] == [4]
+
+
+# -- activations -------------------------------------------------------------------------------------------------------
+
+DTYPES = {"float32": 1e-5, "float16": 4e-3, "bfloat16": 3e-2, "float64": 1e-12}         # and how much they round
+STRETCHED = [np.s_[:], np.s_[:, :4]]                 # all rows of a stack, and such as do not follow at one step
+
+
+def gelu(z):
+    """The GELU by tanh, and its slope."""
+    t = np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z**3))
+    return z / 2 * (1 + t), (1 + t) / 2 + z / 2 * (1 - t * t) * np.sqrt(2 / np.pi) * (1 + 0.134145 * z * z)
+
+
+def layer(cp, dtype, outputs, rows=STRETCHED[0]):
+    """Arrays of a layer on the device, and x Wᵀ and b in float64."""
+    rng = np.random.default_rng(0)
+    x, w, b = values = [rng.normal(size=shape).astype(blas.array_dtype(dtype)) for shape in ((2, 6, 3), (outputs, 3), (outputs,))]
+    x, w, b = (v.astype("float64") for v in (x[rows], w, b))
+    return [on_device(cp, v)[rows if v.ndim == 3 else np.s_[:]] for v in values], x @ w.T, b
+
+
+@pytest.mark.parametrize("rows", STRETCHED)
+@pytest.mark.parametrize("outputs", [8, 16, 5])
+@pytest.mark.parametrize("biased", [True, False])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_gelu_is_part_of_the_product(cp, dtype, biased, outputs, rows):
+    (x, w, b), z, bias = layer(cp, dtype, outputs, rows)
+    z, b, near = z + bias * biased, b if biased else None, dict(rtol=DTYPES[dtype], atol=DTYPES[dtype])
+    library, values, slopes = cublaslt.library(), *gelu(z)
+    for derive in (False, True):
+        kernels.linear_gelu(x, w, b, derive)          # which prepares it
+        with standin.counting() as counts:
+            y, kept, slope = kernels.linear_gelu(x, w, b, derive)
+        np.testing.assert_allclose(y.get().astype("float64"), values, **near)
+        if outputs % 8 == 0 or not derive:
+            assert (counts.launches, counts.allocations, slope) == (1, 1 + derive, None) and (kept is not None) == derive
+            assert library.calls[-1].epilogue == "GELU" + "_AUX" * derive + "_BIAS" * biased and not library.calls[-1].beta
+        else:
+            assert library.calls[-1].epilogue == ("BIAS" if biased else "DEFAULT")
+            assert kept is None and slope is not None and counts.launches == 2
+        if kept is not None:
+            np.testing.assert_allclose(kept.get().astype("float64"), z, **near)
+            slope = kernels.gelu_tanh_backward(cp.ones_like(y), kept)
+        if derive:
+            np.testing.assert_allclose(slope.get().astype("float64"), slopes, **near)
+        assert y.dtype == x.dtype and (slope is None or slope.dtype == x.dtype)
+
+
+def test_a_gelu_that_the_library_does_not_have_is_another_launch(cp):
+    given, z, bias = layer(cp, "float32", 8)
+    cublaslt.library().refused = lambda gemm: "GELU" in gemm.epilogue
+    kernels.linear_gelu(*given, True)
+    with standin.counting() as counts:
+        y, kept, slope = kernels.linear_gelu(*given, True)
+    assert counts.launches == 2 and kept is None and cublaslt.library().calls[-1].epilogue == "BIAS"
+    for found, expected in zip((y, slope), gelu(z + bias)):
+        np.testing.assert_allclose(found.get(), expected, rtol=1e-5, atol=1e-5)
+    empty = given[0][:0], *given[1:]
+    assert [v if v is None else v.shape for v in kernels.linear_gelu(*empty, True)] == [(0, 6, 8), None, (0, 6, 8)]
+    with pytest.raises(ValueError, match="do not multiply"):
+        kernels.linear_gelu(given[0], given[1][:, :2], given[2], True)
+
+
+@pytest.mark.parametrize("outputs", [8, 5])
+def test_derivatives_of_a_layer_with_a_gelu(cp, outputs):
+    rng, results = np.random.default_rng(0), []
+    values = [rng.normal(size=shape).astype("float32") for shape in ((6, 3), (outputs, 3), (outputs,))]
+    for device in ("cpu", "cuda"):
+        xs = [tg.tensor(v, device=device, requires_grad=True) for v in values]
+        y = tg.nn.functional.linear_gelu(*xs)
+        (y * y).sum().backward()
+        first = tg.autograd.grad((tg.nn.functional.linear_gelu(*xs) ** 2).sum(), xs, create_graph=True)
+        second = tg.autograd.grad(sum((d * d).sum() for d in first), xs)
+        results.append([t.numpy(force=True) for t in (y, *[x.grad for x in xs], *first, *second)])
+    for found, expected in zip(*reversed(results)):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_how_many_launches_a_model_with_gelus_has(cp):
+    net = tg.nn.Sequential(tg.nn.Linear(6, 16), tg.nn.GELU("tanh"), tg.nn.Linear(16, 24), tg.nn.GELU("tanh"), tg.nn.Linear(24, 3)).to("cuda")
+    x = tg.ones(4, 6, device="cuda")
+
+    def launches(run):
+        run()
+        with standin.counting() as counts:
+            run()
+        return counts.launches
+
+    with tg.no_grad():
+        assert launches(lambda: net(x)) == 3 and [gemm.epilogue for gemm in cublaslt.library().calls[-3:]] == ["GELU_BIAS", "GELU_BIAS", "BIAS"]
+    assert launches(lambda: net(x)) == 3 and [gemm.epilogue for gemm in cublaslt.library().calls[-3:]] == ["GELU_AUX_BIAS", "GELU_AUX_BIAS", "BIAS"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("biased", [True, False])
+def test_a_relu_is_part_of_the_product_where_that_is_allowed(cp, monkeypatch, dtype, biased):
+    (x, w, b), z, bias = layer(cp, dtype, 5)
+    x[1, 2, 0] = np.nan
+    expected, b, library = np.maximum(z + bias * biased, 0), b if biased else None, cublaslt.library()
+    assert tg.backends.cuda.matmul.allow_relu_epilogue is False
+    for allowed in (False, True):
+        monkeypatch.setattr(tg.backends.cuda.matmul, "allow_relu_epilogue", allowed)
+        kernels.linear(x, w, b, True)
+        with standin.counting() as counts:
+            y = kernels.linear(x, w, b, True).get().astype("float64")
+        assert library.calls[-1].epilogue == ("_".join(["RELU"] * allowed + ["BIAS"] * biased) or "DEFAULT")
+        assert counts.launches == 1 + (not allowed)
+        assert (y[1, 2] == 0).all() if allowed else np.isnan(y[1, 2]).all()
+        y[1, 2] = expected[1, 2]
+        np.testing.assert_allclose(y, expected, rtol=DTYPES[dtype], atol=DTYPES[dtype])
+        kernels.linear(x, w, b)
+        assert "RELU" not in library.calls[-1].epilogue
+    library.refused = lambda gemm: "RELU" in gemm.epilogue
+    cublaslt._thread.prepared.clear()
+    assert np.isnan(kernels.linear(x, w, b, True).get().astype("float64")[1, 2]).all()
+
+
+def test_a_relu_as_part_of_the_product_changes_no_derivative(cp, monkeypatch):
+    rng, results = np.random.default_rng(0), []
+    values = [rng.normal(size=shape).astype("float32") for shape in ((6, 3), (5, 3), (5,))]
+    for allowed in (False, True):
+        monkeypatch.setattr(tg.backends.cuda.matmul, "allow_relu_epilogue", allowed)
+        xs = [tg.tensor(v, device="cuda", requires_grad=True) for v in values]
+        y = tg.nn.functional.linear_relu(*xs)
+        y.sum().backward()
+        assert cublaslt.library().calls[0].epilogue == ("RELU_BIAS" if allowed else "BIAS")
+        cublaslt.library().calls.clear()
+        results.append([t.numpy(force=True) for t in (y, *[x.grad for x in xs])])
+    for a, b in zip(*results):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_nan_passes_a_gelu(cp):
+    (x, w, b), _, _ = layer(cp, "float32", 8)
+    x[1, 2, 0] = np.nan
+    for y in kernels.linear_gelu(x, w, b, True)[:2]:
+        assert np.isnan(y.get()[1, 2]).all() and np.isnan(y.get()).sum() == 8
+
+
+@pytest.mark.parametrize("attribute, value", [("AUX_LD", 4), ("AUX_LD", 12), ("AUX_LD", 0), ("AUX_POINTER", 0), ("AUX_BATCH_STRIDE", 20), ("AUX_BATCH_STRIDE", 0)])
+def test_the_standin_refuses_where_it_cannot_keep_what_is_before(cp, attribute, value):
+    gemm = Gemm(8, 2, 3, True, False, 3, 3, 8, 2, 0, 6, 16, epilogue="GELU_AUX")
+    library, described, preference = cublaslt.library(), cublaslt.Description(gemm), cublaslt._made("cublasLtMatmulPreferenceCreate")
+    handle, found, count = cublaslt._made("cublasLtCreate"), cublaslt.Heuristic(), ctypes.c_int()
+
+    def status():
+        return library.cublasLtMatmulAlgoGetHeuristic(handle, described.operation, described.a, described.b, described.d, described.d, preference, 1,
+                                                      ctypes.addressof(found), ctypes.addressof(count))
+
+    described.point(0, 256)
+    assert status() == 0
+    cublaslt._set("MatmulDesc", described.operation, cublaslt.DESCRIPTION[attribute], ctypes.c_int64(value))
+    assert status() == blas.INVALID
 
 
 def test_a_product_is_added_to_what_is_there(cp):
@@ -304,8 +465,7 @@ def test_the_real_library_takes_the_descriptors(real, dtype, epilogue):
     compute = "64F" if dtype == "float64" else "32F_FAST_TF32" if dtype == "float32" else "32F"
     gemm = GEMMS["a stack"][2]._replace(dtype=dtype, compute=compute, epilogue=epilogue)
     made = cublaslt.Description(gemm)
-    if made.has_bias:
-        made.set_bias(0x7000)
+    made.point(0x7000, 0x9000)
 
     def read(kind, thing, attribute, form):
         value, written = form(), ctypes.c_size_t()
@@ -314,7 +474,8 @@ def test_the_real_library_takes_the_descriptors(real, dtype, epilogue):
         return value.value
 
     known = {name: read("MatmulDesc", made.operation, number, form) for number, (name, form) in blas.ATTRIBUTES["MatmulDesc"].items()}
-    assert known == {"transa": 1, "transb": 0, "epilogue": cublaslt.EPILOGUES[epilogue], "bias": 0x7000 if made.has_bias else 0}
+    aux = {"aux": 0x9000, "aux_ld": 6, "aux_stride": 36} if "AUX" in epilogue else {"aux": 0, "aux_ld": 0, "aux_stride": 0}
+    assert known == {"transa": 1, "transb": 0, "epilogue": cublaslt.EPILOGUES[epilogue], "bias": 0x7000 if "BIAS" in epilogue else 0, **aux}
     assert read("MatmulDesc", made.operation, 0, ctypes.c_int32) == cublaslt.COMPUTE[compute]
     assert read("MatmulDesc", made.operation, 1, ctypes.c_int32) == cublaslt.DTYPES["float64" if dtype == "float64" else "float32"]
     for layout, rows, columns, ld, stride in ((made.a, 3, 6, 3, 18), (made.b, 3, 6, 3, 18), (made.d, 6, 6, 6, 36)):

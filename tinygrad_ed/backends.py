@@ -109,7 +109,7 @@ def set_num_threads(n: int) -> None:
 
 # -- precision ---------------------------------------------------------------------------------------------------------
 
-cuda = SimpleNamespace(matmul=_precision.products)    # .allow_tf32, False at first
+cuda = SimpleNamespace(matmul=_precision.products)    # .allow_tf32 and .allow_relu_epilogue, False at first
 cudnn = _precision.convolutions                       # .allow_tf32 and .enabled, True at first; .deterministic; .benchmark is only accepted
 
 

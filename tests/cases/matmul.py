@@ -2,7 +2,8 @@
 import numpy as np
 from registry import call, case
 
-from tinygrad_ed.ops.matmul import linear, linear_relu
+from cases.activation import gelu
+from tinygrad_ed.ops.matmul import linear, linear_gelu, linear_relu
 
 V, M, S = np.arange(3.0), np.arange(6.0).reshape(2, 3), np.arange(12.0).reshape(2, 2, 3)
 
@@ -87,6 +88,31 @@ def _(d):
 
 @case("nn.functional.linear_relu", op=linear_relu, numpy=affine_relu, kinks=lambda x, w, b=0.0: [affine(x, w, b)],
       torch=lambda x, w, b=0.0: (x @ w + b).relu())
+def _(d):
+    """A single output without its dimension."""
+    n, = sizes(d, 1)
+    x = d.array((*d.shape(min_side=0), n))
+    return call(x, d.array((n,)), d.array(())) if d.bool() else call(x, d.array((n,)))
+
+
+def affine_gelu(x, weight, bias=0.0):
+    return gelu(affine(x, weight, bias), "tanh")
+
+
+def affine_gelu_of_torch(x, weight, bias=0.0):
+    import torch
+    return torch.nn.functional.gelu(x @ weight.T + bias, approximate="tanh")
+
+
+@case("nn.functional.linear_gelu", op=linear_gelu, numpy=affine_gelu, analytic=True, torch=affine_gelu_of_torch,
+      bad=(call(M, M.T), call(M, M, np.zeros(3)), call(M, M.astype("float32"))))
+def _(d):
+    n, m = sizes(d, 2)
+    x, weight = d.array((*d.shape(min_side=0), n)), d.array((m if d.bool() else 8 * m, n))
+    return call(x, weight, d.array(weight.shape[:1] if d.bool() else (1,))) if d.bool() else call(x, weight)
+
+
+@case("nn.functional.linear_gelu", op=linear_gelu, numpy=affine_gelu, analytic=True, torch=lambda x, w, b=0.0: affine_gelu_of_torch(x, w[None], b)[..., 0])
 def _(d):
     """A single output without its dimension."""
     n, = sizes(d, 1)

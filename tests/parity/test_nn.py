@@ -14,6 +14,7 @@ MODELS = {
     "linear": lambda nn: nn.Linear(4, 3),
     "linear without bias": lambda nn: nn.Linear(4, 3, bias=False),
     "sequential": lambda nn: nn.Sequential(nn.Flatten(), nn.Linear(4, 5), nn.ReLU(), nn.Sequential(nn.Linear(5, 3, bias=False), nn.Identity())),
+    "GELU by tanh": lambda nn: nn.Sequential(nn.Linear(4, 5), nn.GELU(approximate="tanh"), nn.Linear(5, 3), nn.GELU()),
     "in place": lambda nn: nn.Sequential(nn.Linear(4, 5), nn.ReLU(inplace=True)),
     "unflatten": lambda nn: nn.Sequential(nn.Linear(4, 6), nn.Unflatten(1, (2, 3)), nn.Flatten(0, 1)),
 }

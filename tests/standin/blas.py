@@ -7,6 +7,7 @@ what would be undefined: operands that are less aligned than was said, or not on
 from __future__ import annotations
 
 import ctypes
+import math
 from ctypes import c_float, c_int, c_int32, c_int64, c_uint32, c_uint64, c_void_p
 from typing import Any, Callable
 
@@ -17,12 +18,14 @@ from . import devices, tally
 INVALID, UNSUPPORTED = 7, 15
 DTYPES = {0: "float32", 1: "float64", 2: "float16", 14: "bfloat16"}
 COMPUTE = {68: "32F", 70: "64F", 77: "32F_FAST_TF32"}
-EPILOGUES = {1: "DEFAULT", 4: "BIAS"}
+EPILOGUES = {1: "DEFAULT", 2: "RELU", 4: "BIAS", 6: "RELU_BIAS", 32: "GELU", 36: "GELU_BIAS", 160: "GELU_AUX", 164: "GELU_AUX_BIAS"}
 ATTRIBUTES = {
-    "MatmulDesc": {3: ("transa", c_int32), 4: ("transb", c_int32), 7: ("epilogue", c_uint32), 8: ("bias", c_uint64)},
+    "MatmulDesc": {3: ("transa", c_int32), 4: ("transb", c_int32), 7: ("epilogue", c_uint32), 8: ("bias", c_uint64), 11: ("aux", c_uint64),
+                   12: ("aux_ld", c_int64), 13: ("aux_stride", c_int64)},
     "MatrixLayout": {5: ("batch", c_int32), 6: ("stride", c_int64)},
     "MatmulPreference": {1: ("workspace", c_uint64), 5: ("alignment_a", c_uint32), 6: ("alignment_b", c_uint32), 7: ("alignment_c", c_uint32),
                          8: ("alignment_d", c_uint32)}}
+AUX = ("aux", "aux_ld", "aux_stride")
 
 
 # -- what BLAS computes ------------------------------------------------------------------------------------------------
@@ -43,8 +46,8 @@ def matrices(address: int, dtype: str, rows: int, columns: int, ld: int, batch: 
     return np.ndarray((batch, rows, columns), array_dtype(dtype), memory, strides=(stride * size, size, ld * size))
 
 
-def compute(gemm: Any, a: int, b: int, d: int, bias: int = 0) -> None:
-    """D = epilogue(op(A) op(B) + bias + beta·D) for a `Gemm` whose operands are at these addresses."""
+def compute(gemm: Any, a: int, b: int, d: int, bias: int = 0, aux: Any = None) -> None:
+    """D = epilogue(op(A) op(B) + bias + beta·D) for a `Gemm` whose operands are at these addresses; aux gets what an activation is given."""
     wide = np.float64 if gemm.compute == "64F" else np.float32
     rounded = tf32 if gemm.compute == "32F_FAST_TF32" else np.asarray
     x = matrices(a, gemm.dtype, *((gemm.k, gemm.m) if gemm.transa else (gemm.m, gemm.k)), gemm.lda, gemm.batch, gemm.stridea)
@@ -54,9 +57,15 @@ def compute(gemm: Any, a: int, b: int, d: int, bias: int = 0) -> None:
     total = x @ y
     if gemm.beta:
         total += gemm.beta * out.astype(wide)
-    if gemm.epilogue == "BIAS":
+    if gemm.epilogue.endswith("BIAS"):
         total += matrices(bias, gemm.dtype, gemm.m, 1, gemm.m, 1, 0).astype(wide)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
+        if aux is not None:
+            matrices(aux[0], gemm.dtype, gemm.m, gemm.n, aux[1], gemm.batch, aux[2])[...] = total
+        if gemm.epilogue.startswith("RELU"):
+            total = np.fmax(total, 0)                 # which makes 0 of NaN, as the library does
+        if gemm.epilogue.startswith("GELU"):
+            total = 0.5 * total * (1 + np.tanh(math.sqrt(2 / math.pi) * (total + 0.044715 * total**3)))
         out[...] = total
 
 
@@ -104,7 +113,8 @@ class CublasLt:
         """What is computed."""
         if compute not in COMPUTE or DTYPES.get(scale) != ("float64" if COMPUTE[compute] == "64F" else "float32"):
             return INVALID
-        return self._made(out, kind="MatmulDesc", compute=COMPUTE[compute], scale=DTYPES[scale], transa=0, transb=0, epilogue=1, bias=0)
+        return self._made(out, kind="MatmulDesc", compute=COMPUTE[compute], scale=DTYPES[scale], transa=0, transb=0, epilogue=1, bias=0, aux=0,
+                          aux_ld=0, aux_stride=0)
 
     def cublasLtMatrixLayoutCreate(self, out: int, dtype: int, rows: int, columns: int, ld: int) -> int:
         """How a matrix lies in memory."""
@@ -124,6 +134,8 @@ class CublasLt:
             return None
         if not x["batch"] == y["batch"] == z["batch"] or (what["compute"] == "32F_FAST_TF32" and x["dtype"] != "float32"):
             return None
+        if "AUX" in EPILOGUES[what["epilogue"]] and not keeps(m, n, z["batch"], *[what[name] for name in AUX]):
+            return None
         return Gemm(m, n, k, bool(what["transa"]), bool(what["transb"]), x["ld"], y["ld"], z["ld"], x["batch"], x["stride"], y["stride"],
                     z["stride"], x["dtype"], what["compute"], EPILOGUES[what["epilogue"]], int(beta))
 
@@ -135,7 +147,8 @@ class CublasLt:
             return INVALID
         if self.refused(gemm):
             return UNSUPPORTED
-        algorithm = self.objects[preference] | {"kind": "Algorithm", "gemm": gemm, "device": self.objects[handle]["device"]}
+        algorithm = self.objects[preference] | {"kind": "Algorithm", "gemm": gemm, "device": self.objects[handle]["device"],
+                                                **{f"alignment_{name}": lowest_bit(self.objects[operation][name]) for name in ("bias", "aux")}}
         self._made(found, **algorithm)
         c_int.from_address(count).value = 1
         return 0
@@ -146,28 +159,41 @@ class CublasLt:
         number = ctypes.c_double if self.objects[operation]["scale"] == "float64" else c_float
         gemm = self._gemm(operation, a_layout, b_layout, c_layout, d_layout, number.from_address(beta).value)
         promised, bias = self.objects[c_void_p.from_address(algorithm).value or 0], self.objects[operation]["bias"]
+        aux = tuple([self.objects[operation][name] for name in AUX])
         if gemm is None or gemm._replace(beta=0) != promised["gemm"] or promised["device"] != devices.current.device or number.from_address(alpha).value != 1:
             return INVALID
         if c != d or size < promised["workspace"] or stream != devices.get_current_stream().ptr:
             return INVALID
-        for address, alignment in ((a, promised["alignment_a"]), (b, promised["alignment_b"]), (d, promised["alignment_d"])):
-            if address % alignment:
-                raise AssertionError(f"{gemm}: an operand at {address:#x} is not aligned to {alignment} bytes, as was promised")
-        reads = [memory_at(address) for address in (a, b, *([bias] if gemm.epilogue.endswith("BIAS") else []), *([d] if gemm.beta else []))]
-        written = memory_at(d)
+        used = {"a": a, "b": b, "d": d} | ({"bias": bias} if gemm.epilogue.endswith("BIAS") else {}) | ({"aux": aux[0]} if "AUX" in gemm.epilogue else {})
+        for name, address in used.items():
+            if address % promised["alignment_" + name]:
+                raise AssertionError(f"{gemm}: {name} at {address:#x} is not aligned to {promised['alignment_' + name]} bytes, as was promised")
+        reads = [memory_at(used[name]) for name in ("a", "b", "bias", *(["d"] if gemm.beta else [])) if name in used]
+        written = [memory_at(used[name]) for name in ("d", "aux") if name in used]
         for memory in reads:
             memory.read(devices.get_current_stream(), "cublasLtMatmul")
         self.calls.append(gemm)
-        held = [memory.bytes for memory in (*reads, written)]
+        held = [memory.bytes for memory in (*reads, *written)]
 
         def again() -> None:
             assert held
-            compute(gemm, a, b, d, bias)
+            compute(gemm, a, b, d, bias, aux if "aux" in used else None)
 
         again()
-        tally.launched(again, reads, [written])
-        written.write(devices.get_current_stream())
+        tally.launched(again, reads, written)
+        for memory in written:
+            memory.write(devices.get_current_stream())
         return 0
+
+
+def keeps(m: int, n: int, batch: int, address: int, ld: int, stride: int) -> bool:
+    """Whether an epilogue can write what its activation is given: leading dimension and stride are multiples of 8, large enough for D's elements."""
+    return bool(address) and ld >= m and ld % 8 == 0 and (batch == 1 or (stride >= n * ld and stride % 8 == 0))
+
+
+def lowest_bit(address: int) -> int:
+    """How an address is aligned, up to 256 bytes."""
+    return (address | 256) & -(address | 256)
 
 
 def memory_at(address: int) -> devices.Memory:

@@ -14,13 +14,13 @@ from ..dtypes import FLOATS, float32
 from ..tensor import Tensor
 from .modes import state
 
-LOWER = frozenset("conv conv_transpose einsum gru linear linear_relu lstm matmul prelu rnn scaled_dot_product_attention".split())
+LOWER = frozenset("conv conv_transpose einsum gru linear linear_gelu linear_relu lstm matmul prelu rnn scaled_dot_product_attention".split())
 FLOAT32 = frozenset("""acos asin batch_norm batch_norm_relu cdist cosh cross_entropy ctc_loss cumprod cumsum erfinv exp expm1 group_norm layer_norm
     log log10 log1p log2 log_softmax logcumsumexp logsumexp multi_margin_loss multilabel_margin_loss nll_loss norm pow prod reciprocal rms_norm
     rsqrt sinh softmax softplus square sum tan var""".split())
 
-NATIVE = frozenset("""add channel_sums column_sums conv conv_transpose conv_weight gelu gelu_tanh gru linear linear_relu lstm matmul mul relu
-    rnn scaled_dot_product_attention silu""".split())            # take bfloat16 on a device
+NATIVE = frozenset("""add channel_sums column_sums conv conv_transpose conv_weight gelu gelu_tanh gru linear linear_gelu linear_relu lstm matmul mul
+    relu rnn scaled_dot_product_attention silu""".split())            # take bfloat16 on a device
 
 active: list = []                     # every autocast block that is open, in whichever thread, and bfloat16 once it has been used
 

@@ -4,7 +4,7 @@ Tensor cores multiply numbers with 10 bits behind the point (TF32) several times
 """
 from __future__ import annotations
 
-__all__ = ["PRECISIONS", "Convolutions", "Precision", "convolutions", "products"]
+__all__ = ["PRECISIONS", "Convolutions", "Precision", "Products", "convolutions", "products"]
 
 PRECISIONS = ("highest", "high", "medium")
 
@@ -34,6 +34,24 @@ class Precision:
         self.name = "high" if value else "highest"
 
 
+class Products(Precision):
+    """PyTorch's `backends.cuda.matmul`: besides, whether cuBLASLt may apply a ReLU to a layer's product, one launch in place of two.
+
+    That ReLU makes 0 of NaN, so a model that has diverged looks sound: it is off unless one asks for it. PyTorch has no such switch.
+    """
+
+    __slots__ = ("allow_relu_epilogue",)
+
+    def __init__(self, name: str):
+        super().__init__(name)
+        self.allow_relu_epilogue = False
+
+    @property
+    def modes(self) -> tuple:
+        """All that decides how a product is computed."""
+        return self.name, self.allow_relu_epilogue
+
+
 class Convolutions(Precision):
     """PyTorch's `backends.cudnn`: besides, whether cuDNN is used, and whether it may choose algorithms whose sums come in any order."""
 
@@ -50,4 +68,4 @@ class Convolutions(Precision):
         return self.name, self.enabled, self.deterministic
 
 
-products, convolutions = Precision("highest"), Convolutions("high")       # PyTorch's defaults
+products, convolutions = Products("highest"), Convolutions("high")       # PyTorch's defaults

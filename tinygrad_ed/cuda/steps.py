@@ -325,7 +325,7 @@ def _noting(leaves: dict) -> Iterator[None]:
 def _modes() -> tuple:
     """What decides, beside the arguments, which kernels a step runs."""
     casting = state.casting
-    return (bool(state.recording), casting and (casting.device_type, casting.dtype), precision.products.name, precision.convolutions.modes,
+    return (bool(state.recording), casting and (casting.device_type, casting.dtype), precision.products.modes, precision.convolutions.modes,
             determinism.enabled())
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..ops.bilinear import bilinear
 from ..ops.creation import empty
-from ..ops.matmul import linear, linear_relu
+from ..ops.matmul import linear, linear_gelu, linear_relu
 from ..tensor import Tensor
 from . import init
 from .module import Module
@@ -80,6 +80,10 @@ class Linear(Module):
     def _with_relu(self, input: Tensor) -> Tensor:
         """The ReLU of the output."""
         return linear_relu(input, self.weight, self.bias)
+
+    def _with_gelu(self, input: Tensor) -> Tensor:
+        """The GELU of the output, approximated by tanh."""
+        return linear_gelu(input, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"

@@ -25,11 +25,12 @@ class Body(NamedTuple):
 
 
 class Formula(NamedTuple):
-    """One result: the arrays and the numbers that it is computed from, and the expression."""
+    """One result: the arrays and the numbers that it is computed from, the expression, and steps that come before it."""
 
     arrays: str
     numbers: str
     result: str
+    steps: str = ""
 
 
 ACTIVATIONS = {
@@ -83,6 +84,7 @@ FORMULAS = {
     "shrink_backward": Formula("g x", "limit", "magnitude(x) <= limit ? 0 : g"),
     "sigmoid_backward": Formula("g y", "", "g * y * (1 - y)"),
     "tanh_backward": Formula("g y", "", "g - g * y * y"),
+    "gelu_tanh_backward": Formula("g x", "", f"g * ({ACTIVATIONS['gelu_tanh'].slope})", ACTIVATIONS["gelu_tanh"].steps),
 }
 
 

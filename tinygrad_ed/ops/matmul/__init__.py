@@ -7,6 +7,7 @@ from . import several as _several
 from .core import *
 from .core import column as column
 from .core import linear as linear
+from .core import linear_gelu as linear_gelu
 from .core import linear_relu as linear_relu
 from .core import mT as mT
 from .core import row as row

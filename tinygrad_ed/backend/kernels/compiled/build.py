@@ -109,7 +109,7 @@ def elementwise_source() -> str:
     for name, formula in bodies.FORMULAS.items():
         arrays = formula.arrays.split()
         parts.append(_FORMULA.format(name=name, arrays="".join(f", const real *restrict {a.upper()}" for a in arrays),
-                                     elements=" ".join(f"real {a} = {a.upper()}[i];" for a in arrays), result=c(formula.result),
+                                     elements=" ".join(f"real {a} = {a.upper()}[i];" for a in arrays) + c(formula.steps), result=c(formula.result),
                                      **number(formula.numbers)))
     for name, body in bodies.LOSSES.items():
         common = dict(number(body.numbers), steps=c(body.steps), y=c(body.y))

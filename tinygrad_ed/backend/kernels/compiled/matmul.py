@@ -13,8 +13,9 @@ import numpy as np
 from .. import plain
 from . import _native
 from .arrays import PIECE, fitted
+from .elementwise import gelu_tanh  # type: ignore[attr-defined]
 
-__all__ = ["column_sums", "linear", "matmul"]
+__all__ = ["column_sums", "linear", "linear_gelu", "matmul"]
 
 _SPAN = 256              # columns that are summed at once, at least
 
@@ -34,6 +35,11 @@ def matmul(a: Any, b: Any, out: Any = None, add: bool = True) -> Any:
 def linear(x: Any, weight: Any, bias: Any, relu: bool = False) -> Any:
     y = _multiply(x, weight.T, bias, relu)
     return plain.linear(x, weight, bias, relu) if y is None else y
+
+
+def linear_gelu(x: Any, weight: Any, bias: Any, derive: bool) -> tuple:
+    y, slope = gelu_tanh(linear(x, weight, bias), derive)
+    return y, None, slope
 
 
 def column_sums(x: Any) -> Any:

@@ -2,7 +2,8 @@
 
 CuPy's own products do not do: they copy transposed stacks, add float16 up in float16, and refuse to run while a stream is captured into a
 graph. The library is the one that CuPy loads. What a product needs (descriptors, and the algorithm that the library's heuristic picks for
-them) is made at its first use and kept; a bias' address is the only thing in it that changes from call to call, so every thread keeps its own.
+them) is made at its first use and kept; the addresses of a bias and of what an activation is given are the only things in it that change from call
+to call, so every thread keeps its own.
 https://docs.nvidia.com/cuda/cublas/#using-the-cublaslt-api
 """
 from __future__ import annotations
@@ -21,8 +22,8 @@ __all__ = ["library", "run"]
 # Values of the enumerations in cublasLt.h, cublas_api.h and library_types.h.
 DTYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}
 COMPUTE = {"32F": 68, "64F": 70, "32F_FAST_TF32": 77}
-EPILOGUES = {"DEFAULT": 1, "BIAS": 4}
-DESCRIPTION = {"TRANSA": 3, "TRANSB": 4, "EPILOGUE": 7, "BIAS_POINTER": 8}
+EPILOGUES = {"DEFAULT": 1, "RELU": 2, "BIAS": 4, "RELU_BIAS": 6, "GELU": 32, "GELU_BIAS": 36, "GELU_AUX": 160, "GELU_AUX_BIAS": 164}
+DESCRIPTION = {"TRANSA": 3, "TRANSB": 4, "EPILOGUE": 7, "BIAS_POINTER": 8, "AUX_POINTER": 11, "AUX_LD": 12, "AUX_BATCH_STRIDE": 13}
 LAYOUT = {"BATCH_COUNT": 5, "STRIDED_BATCH_OFFSET": 6}
 PREFERENCE = {"MAX_WORKSPACE_BYTES": 1, "MIN_ALIGNMENT_A_BYTES": 5, "MIN_ALIGNMENT_B_BYTES": 6, "MIN_ALIGNMENT_C_BYTES": 7,
               "MIN_ALIGNMENT_D_BYTES": 8}
@@ -102,7 +103,10 @@ class Description:
         a, b = ((gemm.k, gemm.m) if gemm.transa else (gemm.m, gemm.k)), ((gemm.n, gemm.k) if gemm.transb else (gemm.k, gemm.n))
         self.a, self.b, self.d = (self._layout(kind, rows, columns, ld, gemm.batch, stride) for (rows, columns), ld, stride in (
             (a, gemm.lda, gemm.stridea), (b, gemm.ldb, gemm.strideb), ((gemm.m, gemm.n), gemm.ldd, gemm.strided)))
-        self.has_bias = gemm.epilogue == "BIAS"
+        self.has_bias, self.has_aux = gemm.epilogue.endswith("BIAS"), "AUX" in gemm.epilogue
+        if self.has_aux:                              # it lies as D does
+            _set("MatmulDesc", self.operation, DESCRIPTION["AUX_LD"], c_int64(gemm.ldd))
+            _set("MatmulDesc", self.operation, DESCRIPTION["AUX_BATCH_STRIDE"], c_int64(gemm.strided))
 
     @staticmethod
     def _layout(kind: int, rows: int, columns: int, ld: int, batch: int, stride: int) -> int:
@@ -118,18 +122,20 @@ class Description:
                 if thing in self.__dict__:
                     getattr(self.library, f"cublasLt{name}Destroy")(self.__dict__[thing])
 
-    def set_bias(self, address: int) -> None:
-        """Tell where the bias lies."""
-        _set("MatmulDesc", self.operation, DESCRIPTION["BIAS_POINTER"], c_void_p(address))
+    def point(self, bias: int, aux: int) -> None:
+        """Tell where the bias lies, and where what the activation is given is kept; an address that the epilogue does not use is left out."""
+        if self.has_bias:
+            _set("MatmulDesc", self.operation, DESCRIPTION["BIAS_POINTER"], c_void_p(bias))
+        if self.has_aux:
+            _set("MatmulDesc", self.operation, DESCRIPTION["AUX_POINTER"], c_void_p(aux))
 
 
 class _Prepared(Description):
     """A product's descriptors and its algorithm on the current device; no algorithm where the library has none."""
 
-    def __init__(self, handle: int, gemm: Gemm, alignment: int, bias: int):
+    def __init__(self, handle: int, gemm: Gemm, alignment: int):
         super().__init__(gemm)
-        if self.has_bias:
-            self.set_bias(bias)                       # whose alignment matters too
+        self.point(alignment, alignment)              # the heuristic reads from the addresses only how they are aligned
         preference = _made("cublasLtMatmulPreferenceCreate")
         _set("MatmulPreference", preference, PREFERENCE["MAX_WORKSPACE_BYTES"], c_uint64(WORKSPACE))
         for matrix in "ABCD":
@@ -184,12 +190,13 @@ def _workspace(device: int, stream: int) -> int:
     return found.ptr
 
 
-def run(gemm: Gemm, a: int, b: int, d: int, bias: int = 0) -> bool:
+def run(gemm: Gemm, a: int, b: int, d: int, bias: int = 0, aux: int = 0) -> bool:
     """Queue a product on the current stream of the current device.
 
     Args:
         gemm: the product.
         a, b, d, bias: addresses of its operands on the device.
+        aux: address of memory as large as D, where an epilogue with AUX writes what its activation is given.
 
     Returns:
         Whether the library has an algorithm for it; if not, nothing has happened.
@@ -199,17 +206,16 @@ def run(gemm: Gemm, a: int, b: int, d: int, bias: int = 0) -> bool:
     """
     cupy = cuda.module()
     device, stream = cupy.cuda.runtime.getDevice(), cupy.cuda.get_current_stream().ptr
-    addresses = a | b | d | bias | _ALIGNED           # the lowest bit that any of them has is what all are aligned to
+    addresses = a | b | d | bias | aux | _ALIGNED     # the lowest bit that any of them has is what all are aligned to
     key = device, addresses & -addresses, gemm
     prepared = _thread.prepared.get(key)
     if prepared is None:
         if len(_thread.prepared) >= _KEPT:
             _thread.prepared.clear()
-        prepared = _thread.prepared[key] = _Prepared(_handle(device), gemm, addresses & -addresses, bias)
+        prepared = _thread.prepared[key] = _Prepared(_handle(device), gemm, addresses & -addresses)
     if prepared.algorithm is None:
         return False
-    if prepared.has_bias:
-        prepared.set_bias(bias)
+    prepared.point(bias, aux)
     zero = addressof(_NUMBERS[gemm.dtype])
     one = zero + sizeof(_NUMBERS[gemm.dtype]) // 2
     _call("cublasLtMatmul", _handles[device], prepared.operation, one, a, prepared.a, b, prepared.b, one if gemm.beta else zero, d, prepared.d,

@@ -72,7 +72,7 @@ def elementwise_source() -> str:
     for name, formula in FORMULAS.items():
         arrays = formula.arrays.split()
         parts.append(_FORMULA.format(name=name, arrays="".join(f"const real *{a.upper()}, " for a in arrays),
-                                     elements="const wide " + ", ".join(f"{a} = {a.upper()}[i]" for a in arrays) + ";",
+                                     elements="const wide " + ", ".join(f"{a} = {a.upper()}[i]" for a in arrays) + ";" + typed(formula.steps, "wide"),
                                      result=typed(formula.result, "wide"), **number(formula.numbers)))
     for bodies, template in ((ACTIVATIONS, _ACTIVATION), (LOSSES, _LOSS)):
         for name, body in bodies.items():

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Gemm", "Plan", "plan"]
+__all__ = ["Gemm", "Plan", "Sizes", "plan"]
 
 Sizes = tuple[int, ...]
 
@@ -37,7 +37,7 @@ class Gemm(NamedTuple):
     strided: int = 0
     dtype: str = "float32"               # of all matrices and the bias
     compute: str = "32F"                 # what products are added up in; "32F_FAST_TF32" rounds their factors to 10 bits
-    epilogue: str = "DEFAULT"            # or "BIAS", a number for each row of D
+    epilogue: str = "DEFAULT"            # or a key of `cublaslt.EPILOGUES`: a number added to each row of D, and an activation
     beta: int = 0
 
 

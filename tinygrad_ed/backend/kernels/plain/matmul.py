@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from ... import namespace
-from .activation import rectified
+from .activation import gelu_tanh, rectified
 
-__all__ = ["column_sums", "linear", "matmul"]
+__all__ = ["column_sums", "linear", "linear_gelu", "matmul"]
 
 _HALF = np.dtype(np.float16)
 
@@ -43,6 +43,12 @@ def linear(x: Any, weight: Any, bias: Any, relu: bool = False) -> Any:
     if bias is not None:
         y += bias
     return rectified(y, out=y) if relu else y
+
+
+def linear_gelu(x: Any, weight: Any, bias: Any, derive: bool) -> tuple:
+    """y = gelu_tanh(z) of z = x Wᵀ + b; and for the derivative either z or the slope, whichever takes an engine less, and None for the other."""
+    y, slope = gelu_tanh(linear(x, weight, bias), derive)
+    return y, None, slope
 
 
 def column_sums(x: Any) -> Any:

@@ -66,7 +66,7 @@ def _(d):
     return call(x, weight, d.array((m,))) if d.bool() else call(x, weight)
 
 
-@case("nn.functional.linear", op=linear, numpy=affine, analytic=True, torch=lambda x, w, b=0.0: x @ w + b)
+@case("nn.functional.linear", op=linear, numpy=affine, analytic=True, torch=lambda x, w, b=0.0: x @ w + b, bad=(call(M, V, np.zeros((2, 2))), call(V, V, np.zeros(3))))
 def _(d):
     """A single output without its dimension."""
     n, = sizes(d, 1)

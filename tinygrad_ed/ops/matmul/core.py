@@ -141,7 +141,10 @@ def _affine(x: Any, weight: Any, bias: Any = None, relu: bool = False) -> Any:
     if weight.ndim == 2 and bias.shape not in ((), (1,)):
         raise ShapeError(f"linear: the weight (out, in) of shape {weight.shape} takes a bias ({weight.shape[0]},), got {bias.shape}")
     y = product(x, weight.T)
-    y = y if bias is None else y + bias
+    if bias is not None:
+        if weight.ndim == 1 and bias.shape not in ((), (1,), y.shape):
+            raise ShapeError(f"linear: the weight (in,) of shape {weight.shape} takes a bias of shape (), got {bias.shape}")
+        y = y + bias
     return kernels(y).relu(y) if relu else y
 
 

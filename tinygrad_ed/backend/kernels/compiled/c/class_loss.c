@@ -50,15 +50,20 @@ KERNEL void cross_entropy(idx begin, idx end, const real *X, const int64_t *T, c
             rows_of_classes(X + s * n, E + s * n, LOSS + s, TOTAL + s, rows, n);
         else
             planes_of_classes(X + s * n * m, E + s * n * m, LOSS + s * m, TOTAL + s * m, n, m);
-        for (idx i = s * m; i < (s + rows) * m; i++) {
-            idx first = i / m * n * m + i % m;          /* of the position's classes */
-            real max = LOSS[i], log_total = real_log(TOTAL[i]);
-            WHERE[i] = first + T[i] * m;
-            LOSS[i] = log_total - (X[WHERE[i]] - max);
-            if (!SMOOTH) continue;
-            double sum = 0;
-            for (idx c = 0; c < n; c++) sum += (w ? w[c] : 1) * (log_total - (X[first + c * m] - max));
-            SMOOTH[i] = (real)sum;
+        for (idx i = s * m, count; i < (s + rows) * m; i += count) {
+            real log_total[TOGETHER];
+            count = least(TOGETHER, (s + rows) * m - i);
+            for (idx j = 0; j < count; j++) log_total[j] = real_log(TOTAL[i + j]);
+            for (idx j = 0; j < count; j++) {
+                const idx first = m == 1 ? (i + j) * n : s * n * m + i + j - s * m;      /* of the position's classes */
+                const real max = LOSS[i + j];
+                WHERE[i + j] = first + T[i + j] * m;
+                LOSS[i + j] = log_total[j] - (X[WHERE[i + j]] - max);
+                if (!SMOOTH) continue;
+                double sum = 0;
+                for (idx c = 0; c < n; c++) sum += (w ? w[c] : 1) * (log_total[j] - (X[first + c * m] - max));
+                SMOOTH[i + j] = (real)sum;
+            }
         }
     }
 }
@@ -71,15 +76,33 @@ KERNEL void cross_entropy_backward(idx begin, idx end, const real *G, const real
         weight = 0;
         for (idx c = 0; c < n; c++) weight += w[c];
     }
-    for (idx i = begin * m; i < end * m; i++) {
-        idx first = i / m * n * m + i % m;
-        real g = G[each ? i : 0], own = g * OWN[i], even = EVEN ? g * EVEN[i] : 0, factor = (own + even * (real)weight) / TOTAL[i];
-        const real *restrict e = E + first;
-        real *restrict dx = DX + first;
-        if (m == 1 && !EVEN)
-            for (idx c = 0; c < n; c++) dx[c] = e[c] * factor;
-        else
-            for (idx c = 0; c < n; c++) dx[c * m] = e[c * m] * factor - (w ? even * w[c] : even);
-        DX[WHERE[i]] -= own;
+    if (m == 1) {
+        for (idx i = begin; i < end; i++) {
+            const real g = G[each ? i : 0], own = g * OWN[i], even = EVEN ? g * EVEN[i] : 0, factor = (own + even * (real)weight) / TOTAL[i];
+            const real *restrict e = E + i * n;
+            real *restrict dx = DX + i * n;
+            if (!EVEN)
+                for (idx c = 0; c < n; c++) dx[c] = e[c] * factor;
+            else
+                for (idx c = 0; c < n; c++) dx[c] = e[c] * factor - (w ? even * w[c] : even);
+            DX[WHERE[i]] -= own;
+        }
+        return;
     }
+    for (idx s = begin; s < end; s++)                   /* a class at a time for positions side by side */
+        for (idx i = s * m, count; i < (s + 1) * m; i += count) {
+            real own[TOGETHER], even[TOGETHER], factor[TOGETHER];
+            count = least(TOGETHER, (s + 1) * m - i);
+            for (idx j = 0; j < count; j++) {
+                const real g = G[each ? i + j : 0];
+                own[j] = g * OWN[i + j], even[j] = EVEN ? g * EVEN[i + j] : 0, factor[j] = (own[j] + even[j] * (real)weight) / TOTAL[i + j];
+            }
+            for (idx c = 0; c < n; c++) {
+                const idx first = (s * n + c) * m + i - s * m;
+                const real *restrict e = E + first, v = w ? w[c] : 1;
+                real *restrict dx = DX + first;
+                for (idx j = 0; j < count; j++) dx[j] = e[j] * factor[j] - even[j] * v;
+            }
+            for (idx j = 0; j < count; j++) DX[WHERE[i + j]] -= own[j];
+        }
 }

@@ -261,7 +261,7 @@ hypot = _binary("hypot", "√(input² + other²), without overflow; the derivati
 # -- special functions (SciPy's) ---------------------------------------------------------------------------------------
 
 erf = _smooth("erf", "The error function 2/√π ∫₀ˣ e^(-t²) dt.", "[0.0, 1.0] -> [0.0000, 0.8427]",
-             lambda xp, x: special(xp).erf(x).astype(x.dtype, copy=False), x=lambda g, x: g * exp(-x * x) * (2 / math.sqrt(math.pi)))
+             lambda x: kernels(x).error_function(x), x=lambda g, x: g * exp(-x * x) * (2 / math.sqrt(math.pi)))
 erfc = _smooth("erfc", "1 - erf(x), exact also for large x.", "[0.0, 1.0] -> [1.0000, 0.1573]",
               lambda xp, x: special(xp).erfc(x).astype(x.dtype, copy=False), x=lambda g, x: g * exp(-x * x) * (-2 / math.sqrt(math.pi)))
 erfinv = _smooth("erfinv", "The inverse of erf.", "[0.0, 0.5] -> [0.0000, 0.4769]",

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 __all__ = ["ACTIVATIONS", "Body", "FORMULAS", "FUNCTIONS", "Formula", "LOSSES", "typed"]
 
-FUNCTIONS = ("exp", "expm1", "log", "log1p", "magnitude", "normal_cdf", "normal_pdf", "sigmoid", "tanh")
+FUNCTIONS = ("erf", "exp", "expm1", "log", "log1p", "magnitude", "normal_cdf", "normal_pdf", "sigmoid", "tanh")
 
 
 class Body(NamedTuple):
@@ -84,6 +84,7 @@ FORMULAS = {
     "shrink_backward": Formula("g x", "limit", "magnitude(x) <= limit ? 0 : g"),
     "sigmoid_backward": Formula("g y", "", "g * y * (1 - y)"),
     "tanh_backward": Formula("g y", "", "g - g * y * y"),
+    "error_function": Formula("x", "", "erf(x)"),
     "gelu_tanh_backward": Formula("g x", "", f"g * ({ACTIVATIONS['gelu_tanh'].slope})", ACTIVATIONS["gelu_tanh"].steps),
 }
 

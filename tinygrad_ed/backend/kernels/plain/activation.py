@@ -15,7 +15,7 @@ import numpy as np
 from ... import namespace
 from .memory import empty
 
-__all__ = ["choose", "elu", "gelu", "gelu_tanh", "gelu_tanh_backward", "glu", "glu_backward", "hardshrink", "hardsigmoid", "hardsigmoid_backward",
+__all__ = ["choose", "elu", "error_function", "gelu", "gelu_tanh", "gelu_tanh_backward", "glu", "glu_backward", "hardshrink", "hardsigmoid", "hardsigmoid_backward",
            "hardswish", "hardtanh", "hardtanh_backward", "leaky_relu", "leaky_relu_backward", "logsigmoid", "mish", "prelu", "prelu_backward",
            "relu", "relu_backward", "select", "shrink_backward", "sigmoid_backward", "silu", "softplus", "softshrink", "softsign", "tanh_backward",
            "tanhshrink", "threshold", "threshold_backward"]
@@ -198,6 +198,11 @@ def _special(xp: Any) -> Any:
         return scipy.special
     import cupyx.scipy.special
     return cupyx.scipy.special
+
+
+def error_function(x: Any) -> Any:
+    """erf x = 2/√π ∫₀ˣ e^(-t²) dt."""
+    return _special(namespace(x)).erf(x).astype(x.dtype, copy=False)
 
 
 # -- smooth ones -------------------------------------------------------------------------------------------------------

@@ -179,6 +179,25 @@ INLINE real real_normal_cdf(real x) {
     real tail = scaled_tail(x) * gaussian(x), rest = 1 - tail;
     return x < 0 ? tail : rest;
 }
+/* erf x = x + x·p(x²) for |x| <= 1, p by Chebyshev; beyond, 1 - 2Φ(-√2|x|) with the sign of x */
+#ifdef FLOAT
+static const real erf_near[] = {0.12837917f, -0.37612638f, 0.11283782f, -0.02686543f, 0.0052210316f, -0.00084840803f, 0.00011265959f, -9.667045e-06f};
+#else
+static const real erf_near[] = {
+    0.12837916709551256, -0.37612638903183754, 0.1128379167095512, -0.02686617064512984, 0.0052239776254232985, -0.000854832702193483,
+    0.00012055332902888736, -1.4925647567519332e-05, 1.6462045441468418e-06, -1.6364642158167616e-07, 1.4792401209404813e-08,
+    -1.216456005728345e-09, 8.709045129053106e-11, -4.230945824295338e-12,
+};
+#endif
+INLINE real real_erf(real x) {
+    real v = x * x, beyond = 1 - 2 * real_normal_cdf((real)-1.4142135623730951 * magnitude(x));
+    int last = sizeof erf_near / sizeof *erf_near - 1;
+    real s = erf_near[last];
+#pragma GCC unroll 32
+    for (int i = last - 1; i >= 0; i--) s = s * v + erf_near[i];
+    return v <= 1 ? x + x * s : x < 0 ? -beyond : beyond;
+}
+
 INLINE real real_normal_pdf(real x) { return (real)0.3989422804014327 * gaussian(x); }
 
 #endif

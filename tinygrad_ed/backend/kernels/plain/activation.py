@@ -15,10 +15,10 @@ import numpy as np
 from ... import namespace
 from .memory import empty
 
-__all__ = ["choose", "elu", "error_function", "gelu", "gelu_tanh", "gelu_tanh_backward", "glu", "glu_backward", "hardshrink", "hardsigmoid", "hardsigmoid_backward",
-           "hardswish", "hardtanh", "hardtanh_backward", "leaky_relu", "leaky_relu_backward", "logsigmoid", "mish", "prelu", "prelu_backward",
-           "relu", "relu_backward", "select", "shrink_backward", "sigmoid_backward", "silu", "softplus", "softshrink", "softsign", "tanh_backward",
-           "tanhshrink", "threshold", "threshold_backward"]
+__all__ = ["choose", "elu", "error_function", "gelu", "gelu_tanh", "gelu_tanh_backward", "glu", "glu_backward", "hardshrink", "hardsigmoid",
+           "hardsigmoid_backward", "hardswish", "hardtanh", "hardtanh_backward", "leaky_relu", "leaky_relu_backward", "logsigmoid", "mish",
+           "prelu", "prelu_backward", "relu", "relu_backward", "select", "shrink_backward", "sigmoid_backward", "silu", "softplus",
+           "softshrink", "softsign", "tanh_backward", "tanhshrink", "threshold", "threshold_backward"]
 
 PIECE = 1 << 15          # elements computed at a time
 INF = math.inf

@@ -105,6 +105,18 @@ def test_a_frozen_operand_costs_no_product(multiplied):
     assert multiplied == [((4, 3), (3, 2)), ((3, 4), (4, 2))]
 
 
+@pytest.mark.parametrize("largest", [1, 100, 2**24, 2**28, 2**62])
+@pytest.mark.parametrize("shapes", [((40, 30), (30, 20)), ((3, 20, 30), (30, 20)), ((80, 90), (90,)), ((5, 20, 30), (5, 30, 4))])
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "int64"])
+def test_products_of_integers_are_exact_and_wrap_around(dtype, shapes, largest):
+    rng, low = np.random.default_rng(0), 0 if dtype == "uint8" else -largest
+    a, b = [rng.integers(low, largest, shape, endpoint=True).astype(dtype) for shape in shapes]
+    with np.errstate(over="ignore"):
+        wanted = a @ b
+    found = tg.tensor(a) @ tg.tensor(b)
+    assert found.dtype == dtype and np.array_equal(found.numpy(), wanted)
+
+
 def test_float16_products_are_summed_in_float32():
     n = 4096
     a = tg.ones(1, n, dtype=tg.float16)

@@ -32,9 +32,19 @@ def matmul(a: Any, b: Any, out: Any = None, add: bool = True) -> Any:
         return out
     if a.dtype is _HALF and type(a) is np.ndarray:   # BLAS has no float16, and NumPy's own loop is 60 times slower
         return matmul(a.astype(np.float32), b.astype(np.float32)).astype(np.float16)
+    if a.dtype.kind in "iu" and _is_exact_in_float64(a, b):
+        return matmul(a.astype(np.float64), b.astype(np.float64)).astype(np.int64).astype(a.dtype)
     if a.ndim > 2 and b.ndim <= 2:
         return (a.reshape(prod(a.shape[:-1]), a.shape[-1]) @ b).reshape(a.shape[:-1] + b.shape[1:])
     return a @ b
+
+
+def _is_exact_in_float64(a: Any, b: Any) -> bool:
+    """Whether BLAS, which knows no integers, may multiply them: no sum of products is too large, and there is enough to gain."""
+    if type(a) is not np.ndarray or a.ndim == 0 or b.ndim == 0 or a.size * b.shape[-1] < 1 << 12:
+        return False
+    largest, other = [max(-int(x.min()), int(x.max())) for x in (a, b)]
+    return a.shape[-1] * largest * other <= 1 << 53
 
 
 def linear(x: Any, weight: Any, bias: Any, relu: bool = False) -> Any:

@@ -208,3 +208,23 @@ def test_training_in_half_precision_learns():
         scaler.step(optimizer)
         scaler.update()
     assert loss.item() < 0.2 and net[0].weight.dtype == tg.float32
+
+
+def test_what_autocast_is_in_force_can_be_asked():
+    assert not tg.is_autocast_enabled() and not tg.is_autocast_enabled("cpu") and tg.get_autocast_dtype("cuda") == tg.float16
+    with amp.autocast("cpu", tg.float16):
+        assert tg.is_autocast_enabled("cpu") and not tg.is_autocast_enabled() and tg.get_autocast_dtype("cpu") == tg.float16
+        with amp.autocast("cpu", enabled=False):
+            assert not tg.is_autocast_enabled("cpu")
+    with pytest.raises(DeviceError):
+        tg.is_autocast_enabled("toaster")
+
+
+def test_old_names():
+    from tinygrad_ed.cuda.amp import GradScaler, autocast
+    with autocast(True, tg.float16):
+        assert tg.is_autocast_enabled("cuda")
+    with autocast(enabled=False):
+        assert not tg.is_autocast_enabled("cuda")
+    assert autocast()(tg.is_autocast_enabled)() and GradScaler(8.0).get_scale() == 8
+    assert isinstance(GradScaler(), amp.GradScaler) and isinstance(autocast(), amp.autocast)

@@ -275,6 +275,13 @@ def test_the_doctor_names_the_command_that_helps(monkeypatch, capsys):
     assert any(m.what == "NVIDIA driver" for m in doctor.examine()[1])
 
 
+@pytest.mark.parametrize("version, said", [("", "pip install \"tinygrad_ed[bfloat16]\""), ("0.5.1", "ml_dtypes 0.5.1")])
+def test_the_doctor_says_what_bfloat16_needs(monkeypatch, version, said):
+    monkeypatch.setattr(doctor, "_version", lambda name: version)
+    found, missing = doctor.examine()
+    assert said in found["bfloat16"] and not [m for m in missing if "bfloat16" in m.fix]      # optional
+
+
 def test_the_doctor_survives_what_is_broken(monkeypatch):
     monkeypatch.setitem(doctor._LOOKS, "NumPy", lambda missing: 1 / 0)
     found, missing = doctor.examine()

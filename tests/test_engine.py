@@ -221,6 +221,15 @@ def test_unused_inputs():
         grad(y, x, allow_unused=False, materialize_grads=True)
 
 
+def test_only_inputs_stands_where_pytorch_has_it():
+    x = leaf([1.0])
+    assert grad((x * x).sum(), x, None, None, False, True)[0].item() == 2
+    with pytest.warns(FutureWarning, match="only_inputs"):
+        grad((x * x).sum(), x, only_inputs=False)
+    with pytest.raises(GraphError):
+        grad((x * x).sum(), leaf([1.0]), None, None, False, True, False)
+
+
 def test_batched_grad():
     x = leaf([1.0, 2.0, 3.0])
     y = x * x

@@ -45,7 +45,7 @@ def test_an_op_can_be_declared_where_there_is_no_module():
 
 PUBLIC = [(name, f) for name, f in functions().items() if name not in ALIASES]
 PUBLIC += [(f"{module.__name__}.{name}", getattr(module, name))
-           for module in (tg.linalg, tg.autograd, tg.nn, tg.nn.functional, tg.nn.init, tg.nn.utils, tg.optim, tg.utils.data, tg.cuda)
+           for module in (tg.linalg, tg.autograd, tg.nn, tg.nn.functional, tg.nn.init, tg.nn.utils, tg.optim, tg.utils.data, tg.cuda, tg.cuda.amp, tg.testing, tg.legacy)
            for name in module.__all__ if callable(getattr(module, name))]
 
 
@@ -65,6 +65,10 @@ def test_public_names_are_there():
 def test_names_that_scripts_take_from_the_package():
     assert (tg.inf, tg.pi, tg.newaxis) == (float("inf"), np.pi, None) and tg.nan != tg.nan and tg.e == np.e
     assert tg.autocast is tg.amp.autocast and "autocast" in dir(tg)
+    with tg.random.fork_rng():
+        first = tg.rand(2)
+    assert tg.equal(first, tg.rand(2)) and tg.random.manual_seed is tg.manual_seed
+    assert tg.FloatTensor is tg.legacy.FloatTensor and "FloatTensor" in dir(tg)
     assert isinstance(tg.float32, tg.dtype) and isinstance(tg.ones(2).shape, tg.Size)
 
 

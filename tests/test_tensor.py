@@ -19,6 +19,16 @@ NAMES = {"half": "float16", "float": "float32", "double": "float64", "char": "in
          "long": "int64", "bool": "bool"}
 
 
+@pytest.mark.parametrize("sizes, advice", [((2, 3), "2, 3"), ((5, 4, 3), "5, 4, 3"), ((), "0"), ((2, 0), "2, 0"), (([1.0], "cpu"), "2, 3")])
+def test_sizes_are_not_taken_for_data_and_a_flag(sizes, advice):
+    with pytest.raises(TypeError, match=rf"tinygrad_ed.empty\({advice}\).*tinygrad_ed.tensor"):
+        tg.Tensor(*sizes)
+
+
+def test_flags_of_numpy_are_flags():
+    assert tg.Tensor([1.0], np.bool_(True)).requires_grad and not tg.Tensor([1.0], np.bool_(False)).requires_grad
+
+
 # -- attributes --------------------------------------------------------------------------------------------------------
 
 @given(st.lists(st.integers(0, 4), max_size=4), st.sampled_from(DTYPES))

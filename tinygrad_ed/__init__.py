@@ -24,6 +24,7 @@ from .backends import (
     use_deterministic_algorithms,
 )
 from .dtypes import *
+from .ops import generator as random
 from .ops.compare import *
 from .ops.convert import *
 from .ops.creation import *
@@ -49,8 +50,9 @@ from .serialization import load, save
 from .tensor import Tensor
 
 if _TYPE_CHECKING:
-    from . import amp, cuda, data, nn, optim, utils
-    from .amp import autocast
+    from . import amp, cuda, data, legacy, nn, optim, testing, utils
+    from .amp import autocast, get_autocast_dtype, is_autocast_enabled
+    from .legacy import *
 
 __version__ = "0.1.0"
 
@@ -62,9 +64,10 @@ _warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"tinygrad_ed
 
 globals().update({alias: function for alias, function in _functions().items() if alias in _ALIASES})
 
-_ROOMS = ("amp", "cuda", "data", "nn", "optim", "utils")
-_INSIDE = {"autocast": "amp", "bfloat16": "dtypes"}      # names that are fetched from a room at their first use
-__all__ = [name for name in globals() if not name.startswith("_")] + [*_ROOMS, "autocast"]
+_ROOMS = ("amp", "cuda", "data", "legacy", "nn", "optim", "testing", "utils")
+_INSIDE = {"autocast": "amp", "get_autocast_dtype": "amp", "is_autocast_enabled": "amp", "bfloat16": "dtypes", **dict.fromkeys(
+    [kind + "Tensor" for kind in "BFloat16 Bool Byte Char Double Float Half Int Long Short".split()], "legacy")}     # fetched at their first use
+__all__ = [name for name in globals() if not name.startswith("_") and name != "random"] + [*_ROOMS, "autocast"]
 
 
 def __getattr__(name: str) -> _Any:

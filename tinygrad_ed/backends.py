@@ -17,7 +17,7 @@ from .backend import precision as _precision
 from .backend.kernels import engines as _engines
 
 __all__ = ["active_engine", "are_deterministic_algorithms_enabled", "cuda", "cudnn", "empty_cache", "engine", "engines",
-           "get_float32_matmul_precision", "get_num_threads", "memory_stats", "set_float32_matmul_precision", "set_memory_limit",
+           "get_float32_matmul_precision", "get_num_threads", "memory_stats", "mps", "set_float32_matmul_precision", "set_memory_limit",
            "set_num_threads", "show_config", "use_deterministic_algorithms"]
 
 
@@ -111,6 +111,7 @@ def set_num_threads(n: int) -> None:
 
 cuda = SimpleNamespace(matmul=_precision.products)    # .allow_tf32 and .allow_relu_epilogue, False at first
 cudnn = _precision.convolutions                       # .allow_tf32 and .enabled, True at first; .deterministic; .benchmark is only accepted
+mps = SimpleNamespace(is_available=lambda: False, is_built=lambda: False)      # Apple's devices: scripts ask for them, there are none
 
 
 def set_float32_matmul_precision(precision: str) -> None:

@@ -156,6 +156,11 @@ def _cupy(missing: list[Missing]) -> str:
     return f"{cupy.__version__}, made for CUDA {_dotted(cupy.cuda.runtime.runtimeGetVersion())}"
 
 
+def _bfloat16(missing: list[Missing]) -> str:
+    version = _version("ml_dtypes")
+    return f"ml_dtypes {version}" if version else 'not installed, for who wants bfloat16 or autocast("cpu"): pip install "tinygrad_ed[bfloat16]"'
+
+
 def _devices(missing: list[Missing]) -> str:
     from . import cuda
     reason = cuda.why_not()
@@ -222,7 +227,7 @@ def _cudnn(missing: list[Missing]) -> str:
 
 
 _LOOKS: dict[str, Callable[[list[Missing]], str]] = {
-    "Python": _python, "tinygrad_ed": _package, "NumPy": _numpy, "BLAS": _blas, "threads": _threads, "CPU engine": _engine,
+    "Python": _python, "tinygrad_ed": _package, "NumPy": _numpy, "BLAS": _blas, "threads": _threads, "CPU engine": _engine, "bfloat16": _bfloat16,
     "NVIDIA driver": _driver, "CuPy": _cupy, "CUDA devices": _devices, "NVRTC": _through_cupy("nvrtc"), "cuBLAS": _through_cupy("cublas"),
     "cuBLASLt": _cublas_lt, "cuDNN": _cudnn}
 

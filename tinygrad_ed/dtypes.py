@@ -25,7 +25,7 @@ short, int, long = int16, int32, int64
 bool = np.dtype("bool")
 
 __all__ = ["float16", "half", "float32", "float", "float64", "double", "int8", "int16", "int32", "int64", "uint8", "short", "int", "long",
-           "bool", "finfo", "iinfo", "set_default_dtype", "get_default_dtype", "result_type"]
+           "bool", "can_cast", "finfo", "iinfo", "set_default_dtype", "get_default_dtype", "promote_types", "result_type"]
 
 SUPPORTED = (float16, float32, float64, int8, int16, int32, int64, uint8, bool)
 FLOATS = "fV"                          # the kinds of floating point dtypes
@@ -92,6 +92,9 @@ def canonical(dtype: Any) -> np.dtype:
     Example:
         >>> canonical("float32") is float32
         True
+        >>> import builtins
+        >>> canonical(builtins.float)                 # Python's floats have 64 bits
+        dtype('float64')
         >>> canonical(complex)
         Traceback (most recent call last):
             ...
@@ -100,8 +103,6 @@ def canonical(dtype: Any) -> np.dtype:
     for known in SUPPORTED:
         if dtype is known:
             return known
-    if dtype is builtins.float:
-        return _default
     if getattr(dtype, "name", getattr(dtype, "__name__", dtype)) == "bfloat16":
         return _bfloat16()
     try:
@@ -206,6 +207,40 @@ def result_type(*operands: Any) -> np.dtype:
         if weaker is not None and (result is None or RANKS[weaker.kind] > RANKS[result.kind]):
             result = weaker
     return canonical(result)
+
+
+def promote_types(type1: Any, type2: Any) -> np.dtype:
+    """The dtype in which tensors of two dtypes combine, by the rule at the top of this module.
+
+    Args:
+        type1: a dtype.
+        type2: another.
+
+    Raises:
+        DTypeError: a dtype that tensors do not have.
+
+    Example:
+        >>> promote_types(int64, float16)
+        dtype('float16')
+    """
+    return canonical(_wider(canonical(type1), canonical(type2)))
+
+
+def can_cast(from_: Any, to: Any) -> builtins.bool:
+    """Whether a dtype is of the other's kind or a lower one (bool < integer < float), so that results of the one can be written into the other.
+
+    Args:
+        from_: a dtype.
+        to: the dtype of what is written.
+
+    Raises:
+        DTypeError: a dtype that tensors do not have.
+
+    Example:
+        >>> can_cast(int64, float16), can_cast(float16, int64)
+        (True, False)
+    """
+    return RANKS[canonical(from_).kind] <= RANKS[canonical(to).kind]
 
 
 def _wider(a: np.dtype, b: np.dtype) -> np.dtype:

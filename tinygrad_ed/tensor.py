@@ -5,6 +5,7 @@ Here are its attributes, its conversions and its place in Python and NumPy. Its 
 """
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ class Tensor:
 
     Raises:
         DTypeError: a dtype that tensors do not have, or requires_grad on integers or booleans.
+        TypeError: sizes instead of data, `Tensor(2, 3)`.
 
     Example:
         >>> x = Tensor([1.0, 2.0], requires_grad=True)
@@ -46,7 +48,9 @@ class Tensor:
     _extras: "Extras | None"        # hooks of a leaf
     _grad_home: Any = None          # the array that a first gradient is copied into, where a Parameter has one; not copied with it
 
-    def __init__(self, data: Any, requires_grad: bool = False):
+    def __init__(self, data: Any = ..., requires_grad: bool = False, *more: Any):
+        if requires_grad is not False or more or data is ...:
+            _refuse_sizes(data, requires_grad, more)
         self._data = as_array(data)
         self._grad = self._node = self._view = self._extras = None
         self._requires_grad = False
@@ -150,11 +154,17 @@ class Tensor:
         """The number of dimensions."""
         return self._data.ndim
 
+    ndimension = dim
+
     def numel(self) -> int:
         """The number of elements."""
         return self._data.size
 
     nelement = numel
+
+    def data_ptr(self) -> int:
+        """The address of the first element."""
+        return self._data.ctypes.data if self.is_cpu else self._data.data.ptr
 
     def element_size(self) -> int:
         """Bytes per element."""
@@ -341,7 +351,8 @@ class Tensor:
         """The elements as nested Python lists; a number for a 0-d tensor."""
         return self._data.tolist()
 
-    def to(self, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False, non_blocking: bool = False) -> "Tensor":
+    def to(self, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False, non_blocking: bool = False,
+           memory_format: Any = None) -> "Tensor":
         """This tensor with another dtype, on another device, or both: `to(dtype)`, `to(device)`, `to(other)`.
 
         Args:
@@ -351,6 +362,7 @@ class Tensor:
             copy: make a copy even where nothing changes.
             non_blocking: the host does not wait for a copy from page-locked memory (`pin_memory()`), nor for one to the CPU, which
                 is complete after `cuda.synchronize()` only.
+            memory_format: accepted as in PyTorch, without effect.
 
         Returns:
             The tensor itself where nothing changes, else a new one; the derivative passes through.
@@ -488,6 +500,15 @@ class Tensor:
         return memo[id(self)]
 
 
+def _refuse_sizes(data: Any, requires_grad: Any, more: tuple) -> None:
+    """Raise for `Tensor()` and `Tensor(2, 3)`, which are tensors of those sizes in PyTorch, and data and a flag here."""
+    if data is ... or more or not isinstance(requires_grad, (bool, np.bool_)):
+        given = () if data is ... else (data, requires_grad, *more)
+        sizes = ", ".join(map(repr, given)) if all(isinstance(n, int) for n in given) else "2, 3"
+        raise TypeError(f"Tensor(data, requires_grad=False) wraps data and takes no sizes; write tinygrad_ed.empty({sizes or 0}) for a tensor of "
+                        f"that shape, tinygrad_ed.tensor(...) for values")
+
+
 def _rebuild(cls: Any, array: Any, requires_grad: bool, attributes: dict) -> Tensor:
     t = cls.__new__(cls)
     Tensor.__init__(t, array, requires_grad)
@@ -513,7 +534,6 @@ def as_array(data: Any, dtype: Any = None, device: Any = None, copy: bool = Fals
     Raises:
         DTypeError: a dtype that tensors do not have, what is no number, or a number that does not fit into the dtype.
         ShapeError: nested lists of unequal lengths, or a list of tensors with several elements.
-        GraphError: a list of tensors that require grad.
     """
     if isinstance(data, Tensor):
         array = data._data
@@ -586,7 +606,8 @@ def _numbers(data: Any) -> Any:
     if not isinstance(data, Tensor):
         return data
     if data.requires_grad:
-        raise GraphError("a tensor made from a list of tensors has lost their history, and one of these requires grad; write stack(list)")
+        warnings.warn("a tensor made from a list of tensors has their values without their history, and one of these requires grad; "
+                      "write stack(list) to keep it, or x.detach()", stacklevel=2)
     if data.numel() != 1:
         raise ShapeError(f"a list of tensors makes a tensor if each has one element, this one has shape {data.shape}; write stack(list)")
     return to_numpy(data._data).reshape(())[()]

@@ -135,6 +135,13 @@ def _(d):
     return call(d.array(), **d.pick([{"min": -0.5}, {"max": 0.5}, {"min": -0.5, "max": 0.5}]))
 
 
+for name in ("clamp_min", "clamp_max"):
+    @case(name, numpy={"clamp_min": np.maximum, "clamp_max": np.minimum}[name], kinks=lambda x, limit: [x - limit], elementwise=True)
+    def _(d):
+        shape = d.shape(min_side=0)
+        return call(d.array(shape), d.pick([d.number(), d.array(d.partner(shape))]))
+
+
 @case("lerp", numpy=lambda a, b, w: a + w * (b - a), elementwise=True, analytic=True)
 def _(d):
     shape = d.shape(min_side=0)

@@ -2,6 +2,8 @@
 import numpy as np
 from registry import call, case
 
+import tinygrad_ed as tg
+
 
 def method(name):
     """The method of that name in PyTorch."""
@@ -155,6 +157,19 @@ def _(d):
 def _(d):
     shape = d.shape(min_side=0)
     return call(d.array(shape), d.array(d.partner(shape)), d.array(()))
+
+
+@case("broadcast_shapes", op=lambda *shapes: tg.zeros(tg.broadcast_shapes(*shapes)), torch=None, order=0, dtypes=(),
+      numpy=lambda *shapes: np.zeros(np.broadcast_shapes(*shapes)), bad=(call((2,), (3,)),))
+def _(d):
+    shape = d.shape(min_side=0)
+    return call(shape, d.partner(shape), d.pick([(), 1]))
+
+
+@case("sum_to_size", torch=method("sum_to_size"), bad=(call(X, (2,)), call(X, (1, 2, 3)), call(X, (4, 3)), call(X, (-1, 3))))
+def _(d):
+    shape = d.shape(max_dims=2)
+    return call(d.array((*d.shape(max_dims=1), *shape)), tuple(1 if d.bool() else n for n in shape))
 
 
 @case("meshgrid", numpy=np.meshgrid, analytic=True,

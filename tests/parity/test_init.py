@@ -71,3 +71,21 @@ def test_errors_agree():
                     lambda: init.calculate_gain("leaky_relu", True)):
             with pytest.raises(ValueError):
                 act()
+
+
+@pytest.mark.parametrize("name", sorted(n for n in nn.init.__all__ if n.endswith("_")))
+def test_the_data_of_a_weight_is_filled_in_place_and_returned(name):
+    args = {"constant_": (0.3,), "sparse_": (0.5,)}.get(name, ())
+    for lib in (nn, torch.nn) if name not in OWN else (nn,):
+        weight = (lib.Conv1d(4, 3, 2) if name == "dirac_" else lib.Linear(4, 3)).weight
+        data, before = weight.data, weight.detach().tolist()
+        assert getattr(lib.init, name)(data, *args) is data
+        assert weight.detach().tolist() != before and weight.is_leaf and weight.requires_grad
+
+
+def test_a_filled_array_counts_as_written():
+    weight = tg.ones(2, 2, requires_grad=True)
+    y = (weight * weight).sum()
+    nn.init.zeros_(weight.data)
+    with pytest.raises(RuntimeError, match="overwritten"):
+        y.backward()

@@ -116,6 +116,19 @@ def test_a_loaded_state_goes_on_as_in_pytorch():
         np.testing.assert_allclose(ours.state_dict()[k].numpy(), v.numpy(), rtol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["BatchNorm1d", "InstanceNorm1d"])
+def test_a_state_from_before_batches_were_counted_is_taken(name):
+    for lib in (torch, tg):
+        model = lib.nn.Sequential(lib.nn.Linear(2, 2), getattr(lib.nn, name)(2, track_running_stats=True))
+        model[1].num_batches_tracked += 5
+        old = {key: value * 0 + 3 for key, value in model.state_dict().items() if "num_batches" not in key}
+        assert not model.load_state_dict(old).missing_keys
+        assert model[1].num_batches_tracked.item() == 5 and model[1].running_mean[0].item() == 3
+        del old["1.running_mean"]
+        with pytest.raises(RuntimeError, match="1.running_mean"):
+            model.load_state_dict(old)
+
+
 def test_lazy_layers_become_the_same():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")                # PyTorch: lazy modules are a new feature

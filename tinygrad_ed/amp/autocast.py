@@ -13,7 +13,9 @@ from ..dtypes import FLOATS, canonical, float16
 from ..errors import DTypeError
 from ..tensor import Tensor
 
-__all__ = ["autocast", "custom_bwd", "custom_fwd", "is_autocast_available"]
+__all__ = ["autocast", "custom_bwd", "custom_fwd", "get_autocast_dtype", "is_autocast_available", "is_autocast_enabled"]
+
+_DEFAULTS = {"cpu": "bfloat16", "cuda": float16}
 
 
 def is_autocast_available(device_type: str) -> bool:
@@ -27,6 +29,41 @@ def is_autocast_available(device_type: str) -> bool:
         (True, False)
     """
     return device_type in ("cpu", "cuda")
+
+
+def is_autocast_enabled(device_type: str = "cuda") -> bool:
+    """Whether an `autocast` for a device type is in force in this thread.
+
+    Args:
+        device_type: "cuda" or "cpu".
+
+    Raises:
+        DeviceError: an unknown device type.
+
+    Example:
+        >>> with autocast("cpu", float16):
+        ...     is_autocast_enabled("cpu"), is_autocast_enabled("cuda")
+        (True, False)
+    """
+    name = Device(device_type).type
+    return state.casting is not None and state.casting.device_type == name
+
+
+def get_autocast_dtype(device_type: str) -> np.dtype:
+    """The half precision of the `autocast` in force for a device type, or the one it takes by default.
+
+    Args:
+        device_type: "cuda" or "cpu".
+
+    Raises:
+        DeviceError: an unknown device type.
+        DTypeError: it is bfloat16, and the package ml_dtypes is missing.
+
+    Example:
+        >>> get_autocast_dtype("cuda")
+        dtype('float16')
+    """
+    return state.casting.dtype if is_autocast_enabled(device_type) else canonical(_DEFAULTS[Device(device_type).type])
 
 
 class autocast(_Mode):
@@ -60,7 +97,7 @@ class autocast(_Mode):
 
     def __init__(self, device_type: str, dtype: Any = None, enabled: bool = True, cache_enabled: bool | None = None):
         self.device, self._enabled, self._cache_enabled = Device(device_type).type, bool(enabled), cache_enabled is not False
-        self.fast_dtype = canonical(dtype or ("bfloat16" if self._enabled and self.device == "cpu" else float16))
+        self.fast_dtype = canonical(dtype or (_DEFAULTS[self.device] if self._enabled else float16))
         if self._enabled and self.fast_dtype.char not in "eE":
             raise DTypeError(f"autocast lowers the precision to float16 or bfloat16, got dtype={self.fast_dtype}; write dtype=tinygrad_ed.float16")
         super().__init__()

@@ -68,7 +68,7 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
 
 
 def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None, create_graph: bool = False,
-         allow_unused: bool | None = None, is_grads_batched: bool = False, materialize_grads: bool = False) -> tuple:
+         only_inputs: bool = True, allow_unused: bool | None = None, is_grads_batched: bool = False, materialize_grads: bool = False) -> tuple:
     """The gradients of outputs with respect to inputs, returned instead of accumulated.
 
     Args:
@@ -77,6 +77,7 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
         grad_outputs: the gradient arriving at each output; 1 for an output with one element.
         retain_graph: keep the graph for another walk; `create_graph` by default.
         create_graph: record the gradients themselves, for higher derivatives.
+        only_inputs: accepted as in PyTorch; no other gradients are accumulated in any case.
         allow_unused: give None for an input that the outputs do not depend on, instead of an error.
         is_grads_batched: grad_outputs carry a leading batch dimension; the gradients then do too.
         materialize_grads: give zeros instead of None for unused inputs.
@@ -95,6 +96,8 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
         (tensor(2.),)
     """
     roots, wanted = _sequence(outputs), _sequence(inputs)
+    if not only_inputs:
+        warnings.warn("only_inputs=False is ignored, as in PyTorch; write loss.backward() to accumulate other gradients", FutureWarning, stacklevel=2)
     if allow_unused is None:
         allow_unused = materialize_grads
     elif materialize_grads and not allow_unused:
@@ -126,7 +129,7 @@ def _batched_grad(roots: list, wanted: list, batches: list, retain_graph: Any, c
     n = batches[0].shape[0]
     if n == 0:
         return tuple(wrap(namespace(t._data).zeros((0, *t.shape), t.dtype)) for t in wanted)
-    rows = [grad(roots, wanted, [b[k] for b in batches], retain_graph or create_graph or k < n - 1, create_graph, allow_unused,
+    rows = [grad(roots, wanted, [b[k] for b in batches], retain_graph or create_graph or k < n - 1, create_graph, allow_unused=allow_unused,
                  materialize_grads=materialize_grads) for k in range(n)]
     return tuple(None if column[0] is None else stack(column) for column in zip(*rows))
 

@@ -1,4 +1,5 @@
 """The CUDA device interface, under PyTorch's names: devices, streams and events, memory, random numbers, captured steps. It stands on CuPy."""
+from . import amp
 from . import devices as _devices
 from . import graphs as _graphs
 from . import losses as _losses

@@ -357,7 +357,7 @@ class Module(Hooked, Stateful):
                     self._buffers[name] = new
         return self
 
-    def to(self, *args: Any, device: Any = None, dtype: Any = None, non_blocking: bool = False) -> "Module":
+    def to(self, *args: Any, device: Any = None, dtype: Any = None, non_blocking: bool = False, memory_format: Any = None) -> "Module":
         """Move the module to a device, convert its floating point tensors to a dtype, or both; in place.
 
         Args:
@@ -365,6 +365,7 @@ class Module(Hooked, Stateful):
             device: the wanted device.
             dtype: the wanted dtype; integer buffers keep theirs.
             non_blocking: as for `Tensor.to`.
+            memory_format: accepted as in PyTorch, without effect.
 
         Returns:
             The module itself.

@@ -34,6 +34,8 @@ class IncompatibleKeys(NamedTuple):
 class Stateful:
     """The part of Module that is saved and loaded."""
 
+    _absent_before: tuple[str, ...] = ()              # names that old checkpoints lack; what is not given is left as it is
+
     def get_extra_state(self) -> Any:
         """What else a subclass wants in its `state_dict`; overridden together with `set_extra_state`."""
         raise RuntimeError("override get_extra_state() to save more than parameters and buffers")
@@ -116,7 +118,8 @@ def load(module: "Module", state_dict: Mapping[str, Any], strict: bool, assign: 
             key = prefix + name
             known.add(key)
             if key not in given:
-                missing.append(key)
+                if name not in place._absent_before:
+                    missing.append(key)
                 continue
             array, problem = _fitting(key, given[key], tensor, assign)
             if problem:

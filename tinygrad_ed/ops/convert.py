@@ -22,10 +22,11 @@ def _converted(x: Any, dtype: np.dtype, device: Any, non_blocking: bool) -> Any:
 
 
 alias = op("alias", lambda x: x, x=lambda g: g)
-clone = op("clone", lambda x: x.copy(), x=lambda g: g, doc="""A copy in memory of its own; the derivative passes through.
+clone = op("clone", lambda x, *, memory_format=None: x.copy(), x=lambda g: g, doc="""A copy in memory of its own; the derivative passes through.
 
 Args:
     input: a tensor of any shape.
+    memory_format: accepted as in PyTorch, without effect.
 
 Returns:
     A new tensor of the same shape, dtype and device.

@@ -15,7 +15,7 @@ from ..tensor import Tensor
 
 __all__ = [
     "abs", "acos", "acosh", "add", "addcdiv", "addcmul", "asin", "asinh", "atan", "atan2", "atanh", "bitwise_and",
-    "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "ceil", "clamp", "cos", "cosh",
+    "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "ceil", "clamp", "clamp_max", "clamp_min", "cos", "cosh",
     "digamma", "div", "eq", "erf", "erfc", "erfinv", "exp", "exp2", "expm1", "floor", "floor_divide", "fmax", "fmin", "fmod",
     "frac", "ge", "gt", "hypot", "isfinite", "isinf", "isnan", "isneginf", "isposinf", "le", "lerp", "lgamma", "log", "log10",
     "log1p", "log2", "logaddexp", "logaddexp2", "logical_and", "logical_not", "logical_or", "logical_xor", "logit", "lt",
@@ -454,6 +454,42 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     if min is None and max is None:
         raise ValueError("clamp needs a limit: write clamp(x, min=0)")
     return _clamp(input, min, max)
+
+
+def clamp_min(input: Tensor, min: Any) -> Tensor:
+    """input, and min where it is below; `clamp` with one limit.
+
+    Args:
+        input: a tensor of any shape.
+        min: the lower limit, a number or a tensor that broadcasts.
+
+    Returns:
+        A tensor of the broadcast shape.
+
+    Example:
+        >>> import tinygrad_ed as tg
+        >>> tg.clamp_min(tg.tensor([-2.0, 0.5]), 0)
+        tensor([0.0000, 0.5000])
+    """
+    return clamp(input, min=min)
+
+
+def clamp_max(input: Tensor, max: Any) -> Tensor:
+    """input, and max where it is above; `clamp` with one limit.
+
+    Args:
+        input: a tensor of any shape.
+        max: the upper limit, a number or a tensor that broadcasts.
+
+    Returns:
+        A tensor of the broadcast shape.
+
+    Example:
+        >>> import tinygrad_ed as tg
+        >>> tg.clamp_max(tg.tensor([0.5, 2.0]), 1)
+        tensor([0.5000, 1.0000])
+    """
+    return clamp(input, max=max)
 
 
 def lerp(input: Any, end: Any, weight: Any) -> Tensor:

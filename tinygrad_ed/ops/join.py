@@ -61,12 +61,13 @@ def _shapes(tensors: Sequence) -> str:
 
 # -- joining -----------------------------------------------------------------------------------------------------------
 
-def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -> Tensor:
     """The tensors one after the other along a dimension.
 
     Args:
         tensors: tensors whose shapes agree but for that dimension; empty vectors fit everywhere. dtypes are promoted.
         dim: the dimension along which to join.
+        axis: another name for dim.
 
     Returns:
         A new tensor.
@@ -80,7 +81,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
         >>> tg.cat([tg.tensor([1, 2]), tg.tensor([3])])
         tensor([1, 2, 3])
     """
-    tensors = _listed(tensors, "cat")
+    tensors, dim = _listed(tensors, "cat"), dim if axis is None else axis
     shapes = [x.shape for x in tensors if x.shape != (0,)] or [(0,)]
     dim = normalize_dim(dim, len(shapes[0]))
     if () in shapes:
@@ -90,12 +91,13 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     return _cat(*tensors, dim=dim)
 
 
-def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+def stack(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -> Tensor:
     """The tensors one after the other along a new dimension.
 
     Args:
         tensors: tensors of one shape; dtypes are promoted.
         dim: where the new dimension is in the result.
+        axis: another name for dim.
 
     Returns:
         A new tensor with one dimension more.
@@ -110,7 +112,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
         tensor([[1, 3],
                 [2, 4]])
     """
-    tensors = _listed(tensors, "stack")
+    tensors, dim = _listed(tensors, "stack"), dim if axis is None else axis
     if len({x.shape for x in tensors}) > 1:
         raise ShapeError(f"stack takes tensors of one shape, got {_shapes(tensors)}; "
                          f"write cat(tensors) to join along a dimension they have")

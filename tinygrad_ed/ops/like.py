@@ -1,13 +1,33 @@
 """New tensors in the shape, dtype and device of another one."""
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any
 
 from ..dtypes import canonical
 from ..tensor import Tensor, as_array
 from .creation import empty, full, leaf, number, on_device, ones, tensor, zeros
 
-__all__ = ["empty_like", "full_like", "ones_like", "zeros_like"]
+__all__ = ["channels_last", "channels_last_3d", "contiguous_format", "empty_like", "full_like", "memory_format", "ones_like", "preserve_format",
+           "zeros_like"]
+
+
+class memory_format(Enum):
+    """PyTorch's orders of the elements in memory. Functions take them and keep to their own order: only the speed could differ, no value does.
+
+    Example:
+        >>> import tinygrad_ed as tg
+        >>> tg.ones(1, 3, 4, 4).to(memory_format=tg.channels_last).shape
+        (1, 3, 4, 4)
+    """
+
+    channels_last = "channels_last"
+    channels_last_3d = "channels_last_3d"
+    contiguous_format = "contiguous_format"
+    preserve_format = "preserve_format"
+
+
+channels_last, channels_last_3d, contiguous_format, preserve_format = memory_format
 
 
 def _like(name: str, input: Tensor, dtype: Any, device: Any, requires_grad: bool, *value: Any) -> Tensor:
@@ -23,7 +43,8 @@ def _like(name: str, input: Tensor, dtype: Any, device: Any, requires_grad: bool
     return leaf(on_device(build, input.device if device is None else device), requires_grad)
 
 
-def zeros_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def zeros_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False,
+               memory_format: Any = None) -> Tensor:
     """Zeros in the shape of another tensor.
 
     Args:
@@ -31,6 +52,7 @@ def zeros_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires
         dtype: input's by default.
         device: input's by default.
         requires_grad: whether gradients with respect to the new tensor are wanted.
+        memory_format: accepted as in PyTorch, without effect.
 
     Returns:
         A tensor of input's shape.
@@ -42,7 +64,8 @@ def zeros_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires
     return _like("zeros", input, dtype, device, requires_grad)
 
 
-def ones_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def ones_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False,
+              memory_format: Any = None) -> Tensor:
     """Ones in the shape of another tensor.
 
     Args:
@@ -50,6 +73,7 @@ def ones_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_
         dtype: input's by default.
         device: input's by default.
         requires_grad: whether gradients with respect to the new tensor are wanted.
+        memory_format: accepted as in PyTorch, without effect.
 
     Returns:
         A tensor of input's shape.
@@ -61,7 +85,8 @@ def ones_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_
     return _like("ones", input, dtype, device, requires_grad)
 
 
-def empty_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def empty_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False,
+               memory_format: Any = None) -> Tensor:
     """A tensor in the shape of another, whose elements are whatever its memory held.
 
     Args:
@@ -69,6 +94,7 @@ def empty_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires
         dtype: input's by default.
         device: input's by default.
         requires_grad: whether gradients with respect to the new tensor are wanted.
+        memory_format: accepted as in PyTorch, without effect.
 
     Returns:
         A tensor of input's shape.
@@ -80,7 +106,8 @@ def empty_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires
     return _like("empty", input, dtype, device, requires_grad)
 
 
-def full_like(input: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def full_like(input: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False,
+              memory_format: Any = None) -> Tensor:
     """The same number everywhere, in the shape of another tensor.
 
     Args:
@@ -89,6 +116,7 @@ def full_like(input: Tensor, fill_value: Any, *, dtype: Any = None, device: Any 
         dtype: input's by default.
         device: input's by default.
         requires_grad: whether gradients with respect to the new tensor are wanted.
+        memory_format: accepted as in PyTorch, without effect.
 
     Returns:
         A tensor of input's shape.

@@ -34,8 +34,8 @@ COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 
 IN_PLACE = (
     "abs neg exp exp2 expm1 log log2 log10 log1p sqrt rsqrt square reciprocal sin cos tan asin acos atan sinh cosh tanh asinh acosh "
-    "atanh erf erfc erfinv lgamma digamma sigmoid logit relu floor ceil round trunc frac sign clamp pow add sub mul div floor_divide "
-    "remainder fmod hypot atan2 lerp addcmul addcdiv addmm addr addmv addbmm baddbmm masked_fill masked_scatter index_add index_copy "
+    "atanh erf erfc erfinv lgamma digamma sigmoid logit relu floor ceil round trunc frac sign clamp clamp_min clamp_max pow add sub mul div "
+    "floor_divide remainder fmod hypot atan2 lerp addcmul addcdiv addmm addr addmv addbmm baddbmm masked_fill masked_scatter index_add index_copy "
     "index_fill index_put index_reduce put scatter scatter_add scatter_reduce cumsum cumprod tril triu nan_to_num logical_and logical_or logical_xor "
     "logical_not bitwise_and bitwise_or bitwise_xor bitwise_not eq ne lt le gt ge xlogy fill_diagonal").split()
 
@@ -94,8 +94,14 @@ def _where(self: Tensor, condition: Tensor, other: Any) -> Tensor:
 
 
 def _type(self: Tensor, dtype: Any = None) -> Any:
-    """This tensor in another dtype; without an argument the dtype."""
-    return self.dtype if dtype is None else self.to(dtype=dtype)
+    """This tensor in another dtype, also under an old name such as "torch.LongTensor"; without an argument the old name of its own."""
+    from ..legacy import named_type, type_name
+    if dtype is None:
+        return type_name(self)
+    if isinstance(dtype, str) and dtype.endswith("Tensor"):
+        dtype, device = named_type(dtype)
+        return self.to(dtype=dtype, device=None if device == self.device.type else device)
+    return self.to(dtype=getattr(dtype, "dtype", dtype))
 
 
 def _iterate(self: Tensor) -> Any:

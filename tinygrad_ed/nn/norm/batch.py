@@ -23,6 +23,7 @@ class _Norm(Module):
     running_mean: Tensor | None
     running_var: Tensor | None
     num_batches_tracked: Tensor | None
+    _absent_before = ("num_batches_tracked",)           # PyTorch's checkpoints have it since 0.4.1
     shapes: tuple[str, ...]                  # what an input may look like
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True, track_running_stats: bool = True,

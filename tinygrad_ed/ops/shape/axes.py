@@ -10,10 +10,11 @@ import numpy as np
 from ...autograd.op import op
 from ...errors import DTypeError, ShapeError
 from ...tensor import Tensor, normalize_dim
-from ..broadcast import expand_to, permute_to, reshape_to
+from ..broadcast import expand_to, permute_to, reshape_to, sum_to
 from .sizes import normalize_dims, several
 
-__all__ = ["adjoint", "broadcast_tensors", "broadcast_to", "expand", "meshgrid", "movedim", "permute", "t", "transpose"]
+__all__ = ["adjoint", "broadcast_shapes", "broadcast_tensors", "broadcast_to", "expand", "meshgrid", "movedim", "permute",
+           "sum_to_size", "t", "transpose"]
 
 _transpose: Callable = op("transpose", lambda x, *, dim0, dim1: x.swapaxes(dim0, dim1), view=True,
                             x=lambda g, dim0, dim1: _transpose(g, dim0=dim0, dim1=dim1))
@@ -213,12 +214,54 @@ def broadcast_tensors(*tensors: Any) -> tuple:
     """
     if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)):
         tensors = tuple(tensors[0])
-    try:
-        shape = np.broadcast_shapes(*[x.shape for x in tensors])
-    except ValueError:
-        raise ShapeError(f"shapes {', '.join(str(x.shape) for x in tensors)} do not broadcast: aligned at the right, "
-                         f"lengths must be equal or 1") from None
+    shape = broadcast_shapes(*[x.shape for x in tensors])
     return tuple([expand(x, shape) for x in tensors])
+
+
+def broadcast_shapes(*shapes: int | Sequence[int]) -> tuple[int, ...]:
+    """The common shape that tensors of these shapes broadcast to.
+
+    Args:
+        shapes: tuples; an integer stands for the shape of a vector.
+
+    Returns:
+        A shape.
+
+    Raises:
+        ShapeError: shapes that do not broadcast.
+
+    Example:
+        >>> broadcast_shapes((3, 1), (2,))
+        (3, 2)
+    """
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise ShapeError(f"shapes {', '.join(map(str, shapes))} do not broadcast: aligned at the right, lengths must be equal or 1") from None
+
+
+@several
+def sum_to_size(input: Tensor, size: Sequence[int]) -> Tensor:
+    """The sum over what broadcasting would add or stretch to come from a shape to the tensor's: `expand` the other way round.
+
+    Args:
+        input: a tensor of any shape.
+        size: a shape that broadcasts to the tensor's.
+
+    Returns:
+        A tensor of that shape.
+
+    Raises:
+        ShapeError: the shape does not broadcast to the tensor's.
+
+    Example:
+        >>> import tinygrad_ed as tg
+        >>> tg.ones(2, 3).sum_to_size(3)
+        tensor([2., 2., 2.])
+    """
+    if any(n < 0 for n in size) or broadcast_shapes(size, input.shape) != input.shape:
+        raise ShapeError(f"sum_to_size takes a shape that broadcasts to the tensor's, {input.shape}, got {tuple(size)}")
+    return sum_to(input, shape=tuple(size))
 
 
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple:

@@ -281,11 +281,12 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
     return reshape_to(input, shape=(*input.shape[:dim], 1, *input.shape[dim:]))
 
 
-def contiguous(input: Tensor) -> Tensor:
+def contiguous(input: Tensor, memory_format: Any = None) -> Tensor:
     """The tensor with its elements in row-major order without gaps: itself where it is so already, else a copy.
 
     Args:
         input: a tensor of any shape.
+        memory_format: accepted as in PyTorch, without effect.
 
     Returns:
         A contiguous tensor.

@@ -7,6 +7,7 @@ from . import factor as _factor
 from . import function as _function
 from . import plateau as _plateau
 from .base import *
+from .base import LRScheduler as _LRScheduler  # the old name, from which schedulers are derived
 from .compose import *
 from .cyclic import *
 from .factor import *

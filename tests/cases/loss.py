@@ -215,7 +215,7 @@ def sigmoid(x):
 
 @case("nn.functional.binary_cross_entropy", numpy=reduced(bce), analytic=True)
 def _(d):
-    return call(*same_shape(d, 0.05, 0.95, 0, 1), reduction=d.pick(REDUCTIONS))
+    return call(*same_shape(d, 0.05, 0.95, 0.05, 0.95), reduction=d.pick(REDUCTIONS))
 
 
 @case("nn.functional.binary_cross_entropy_with_logits", numpy=reduced(lambda x, t: bce(sigmoid(x), t)), analytic=True)

@@ -49,3 +49,14 @@ def device(request):
         yield "cuda"
     else:
         pytest.skip(tg.cuda.why_not())
+
+
+@pytest.fixture
+def compiled_engine():
+    """The compiled engine, with as many threads afterwards as before."""
+    from tinygrad_ed import backends
+    from tinygrad_ed.backend.kernels import engines
+    threads = backends.get_num_threads()
+    with backends.engine("compiled"):
+        yield
+    engines.native().set_threads(threads)

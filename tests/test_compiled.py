@@ -24,13 +24,7 @@ if engines.native() is None:
 from tinygrad_ed.backend.kernels import compiled  # noqa: E402
 from tinygrad_ed.backend.kernels.compiled import _native, arrays  # noqa: E402
 
-
-@pytest.fixture(autouse=True)
-def as_before():
-    threads = backends.get_num_threads()
-    with backends.engine("compiled"):
-        yield
-    _native.set_threads(threads)
+pytestmark = pytest.mark.usefixtures("compiled_engine")
 
 
 # -- the kernels -------------------------------------------------------------------------------------------------------

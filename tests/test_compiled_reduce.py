@@ -14,7 +14,7 @@ if engines.native() is None:
     pytest.skip("the compiled kernels are not built", allow_module_level=True)
 
 from tinygrad_ed.backend.kernels import compiled  # noqa: E402
-from tinygrad_ed.backend.kernels.compiled import _native, arrays, reduce  # noqa: E402
+from tinygrad_ed.backend.kernels.compiled import arrays, reduce  # noqa: E402
 
 REDUCTIONS = {
     "total": lambda e, x, dims, keepdim: e.total(x, dims, keepdim),
@@ -32,12 +32,7 @@ names = pytest.mark.parametrize("name", REDUCTIONS)
 both = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 
-@pytest.fixture(autouse=True)
-def as_before():
-    threads = backends.get_num_threads()
-    with backends.engine("compiled"):
-        yield
-    _native.set_threads(threads)
+pytestmark = pytest.mark.usefixtures("compiled_engine")
 
 
 def subsets(ndim):

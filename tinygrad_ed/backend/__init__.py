@@ -89,6 +89,15 @@ def namespace(*operands: Any) -> ModuleType:
     return np
 
 
+def special(xp: Any) -> Any:
+    """The module of special functions that belongs to an array module; SciPy and CuPy are imported at first use."""
+    if xp.__name__ == "numpy":
+        import scipy.special
+        return scipy.special
+    import cupyx.scipy.special
+    return cupyx.scipy.special
+
+
 def device_of(array: Any) -> Device:
     """The device that an array lies on."""
     return CPU if isinstance(array, (np.ndarray, np.generic)) else Device("cuda", array.device.id)

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.op import op
+from ..backend import special
 from ..backend.kernels import kernels
 from ..errors import DTypeError, ShapeError
 from ..tensor import Tensor
@@ -56,15 +57,6 @@ def _binary(name: str, sentence: str, example: str, forward: Callable, to_float:
     a, b = values.split(" | ")
     call = f"tg.tensor({a}), {f'tg.tensor({b})' if b.startswith('[') else b} -> tensor({result})"
     return op(name, forward, promote=("a", "b"), broadcast=True, to_float=to_float, doc=_document(name, sentence, _TWO, call), **formulas)
-
-
-def special(xp: Any) -> Any:
-    """The module of special functions that belongs to an array module; SciPy and CuPy are imported at first use."""
-    if xp.__name__ == "numpy":
-        import scipy.special
-        return scipy.special
-    import cupyx.scipy.special
-    return cupyx.scipy.special
 
 
 def with_kernel(kernel: str, formula: Callable) -> Callable:

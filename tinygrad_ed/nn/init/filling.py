@@ -9,9 +9,8 @@ import numpy as np
 
 from ...autograd.inplace import write
 from ...autograd.modes import no_grad
-from ...backend import module_of
+from ...backend import module_of, special
 from ...errors import DomainError
-from ...ops.elementwise import special
 from ...ops.random import check_float, gaussian, uniform
 from ...tensor import Tensor
 

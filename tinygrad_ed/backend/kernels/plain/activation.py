@@ -12,7 +12,7 @@ from typing import Any, Callable
 
 import numpy as np
 
-from ... import namespace
+from ... import namespace, special
 from .memory import empty
 
 __all__ = ["choose", "elu", "error_function", "gelu", "gelu_tanh", "gelu_tanh_backward", "glu", "glu_backward", "hardshrink", "hardsigmoid",
@@ -192,17 +192,9 @@ def _log_one_plus(xp: Any, e: Any) -> tuple:
     return y, u
 
 
-def _special(xp: Any) -> Any:
-    if xp is np:
-        import scipy.special
-        return scipy.special
-    import cupyx.scipy.special
-    return cupyx.scipy.special
-
-
 def error_function(x: Any) -> Any:
     """erf x = 2/√π ∫₀ˣ e^(-t²) dt."""
-    return _special(namespace(x)).erf(x).astype(x.dtype, copy=False)
+    return special(namespace(x)).erf(x).astype(x.dtype, copy=False)
 
 
 # -- smooth ones -------------------------------------------------------------------------------------------------------
@@ -228,7 +220,7 @@ def gelu(xp: Any, x: Any, y: Any, slope: Any) -> None:
         xp.tanh(twice, out=twice)
         twice += 1                                    # 2Φ(x)
     else:
-        twice = _special(xp).erfc(x * -math.sqrt(0.5))
+        twice = special(xp).erfc(x * -math.sqrt(0.5))
     xp.multiply(half, twice, out=y)
     xp.negative(y, out=y)
     if slope is not None:
